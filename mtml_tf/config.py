@@ -1,0 +1,138 @@
+"""Every setting of the method, as frozen data classes whose defaults are the paper's."""
+
+import dataclasses
+from collections.abc import Mapping
+
+
+def _require(condition: bool, expected: str, found: object) -> None:
+    if not condition:
+        raise ValueError(f"expected {expected}, found {found}")
+
+
+@dataclasses.dataclass(frozen=True)
+class NetworkConfig:
+    """The network of paper section 3.1 (Figure 2).
+
+    Attributes:
+        input_channels: C, one for each class (one-hot) or the length of the feature vectors.
+        width: multiplies every number of filters but the last layer's; 0.5 as the authors
+            trained, 1.0 as the original SSCNet.
+        dilations: of the two dilated blocks; (7, 7) gives the paper's receptive field of
+            142 voxels: 30 + 8 * sum(dilations).
+        embedding_size: E, length of the feature embedding.
+
+    Raises:
+        ValueError: a value out of range.
+    """
+
+    input_channels: int = 20
+    width: float = 0.5
+    dilations: tuple[int, int] = (7, 7)
+    embedding_size: int = 4
+
+    def __post_init__(self) -> None:
+        _require(self.input_channels >= 1, "input_channels of at least 1", self.input_channels)
+        _require(self.width * 16 >= 1, "a width of at least 1/16", self.width)
+        _require(
+            len(self.dilations) == 2 and min(self.dilations) >= 1,
+            "two dilations of at least 1",
+            self.dilations,
+        )
+        _require(self.embedding_size >= 1, "an embedding_size of at least 1", self.embedding_size)
+
+    def filters(self, full_width: int) -> int:
+        """Returns the number of filters of a layer that has `full_width` at width 1."""
+        return max(1, round(full_width * self.width))
+
+
+@dataclasses.dataclass(frozen=True)
+class LossConfig:
+    """The multi-task loss of paper section 3.2.
+
+    Attributes:
+        delta_var: radius within which a feature is not pulled (Eq. 2). The paper names no value;
+            0.5 is in the authors' code.
+        delta_dist: half the distance beyond which centres are not pushed (Eq. 3); 1.5 likewise.
+        gamma_var, gamma_dist, gamma_reg: weights of Eq. 1.
+        alpha_feature: weight of the feature embedding loss in Eq. 6 (alpha_FE); 0 trains the
+            direction alone.
+        alpha_direction: weight of the direction loss in Eq. 6 (alpha_dir); 0 is 'FE only'.
+
+    Raises:
+        ValueError: a negative value, or both alphas 0.
+    """
+
+    delta_var: float = 0.5
+    delta_dist: float = 1.5
+    gamma_var: float = 1.0
+    gamma_dist: float = 1.0
+    gamma_reg: float = 0.001
+    alpha_feature: float = 0.5
+    alpha_direction: float = 1.0
+
+    def __post_init__(self) -> None:
+        for name, value in dataclasses.asdict(self).items():
+            _require(value >= 0, f"{name} of at least 0", value)
+        _require(
+            self.alpha_feature + self.alpha_direction > 0,
+            "alpha_feature or alpha_direction above 0",
+            "both 0",
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class SegmentConfig:
+    """The post-processing of paper section 3.2: proposals, scores, suppression.
+
+    Attributes:
+        thing_ids: ids of the classes that have instances; all other voxels take no part.
+        size_statistics: for each class id, mean and standard deviation of the natural logarithm
+            of the number of voxels of its training instances. A class that is missing here gets
+            the size score 1 for every size.
+        bandwidths: of the mean shift on the feature embedding, in units of the embedding.
+        propose_clusters: mean-shift clusters are proposals.
+        propose_cluster_components: so are the spatially connected parts of each cluster.
+        propose_label_components: so are the connected components of the input labels.
+        connectivity: 6 (faces), 18 (and edges) or 26 (and corners) neighbours of a voxel.
+        feature_threshold: distance to the proposal's mean feature, in units of the embedding,
+            within which a voxel's feature counts as coherent.
+        direction_weight, feature_weight, size_weight: exponents of the three scores in the
+            final one (see `segmentation/scores.py`). direction_weight 0 is 'FE only'.
+        suppression_iou: a proposal whose intersection over union with a better one of the same
+            class is larger is dropped.
+        min_voxels: smaller proposals are dropped.
+        coherent: one label a voxel (toy, paper section 4.1): each voxel stays with the best
+            instance that has it, whatever its class. Otherwise instances may overlap.
+
+    Raises:
+        ValueError: a value out of range.
+    """
+
+    thing_ids: tuple[int, ...]
+    size_statistics: Mapping[int, tuple[float, float]] = dataclasses.field(default_factory=dict)
+    bandwidths: tuple[float, ...] = (0.6, 1.0, 1.5)
+    propose_clusters: bool = True
+    propose_cluster_components: bool = True
+    propose_label_components: bool = True
+    connectivity: int = 6
+    feature_threshold: float = 1.0
+    direction_weight: float = 1.0
+    feature_weight: float = 1.0
+    size_weight: float = 1.0
+    suppression_iou: float = 0.3
+    min_voxels: int = 10
+    coherent: bool = False
+
+    def __post_init__(self) -> None:
+        _require(bool(self.thing_ids), "at least one thing class", "none")
+        _require(
+            all(bandwidth > 0 for bandwidth in self.bandwidths),
+            "bandwidths above 0",
+            self.bandwidths,
+        )
+        _require(self.connectivity in (6, 18, 26), "connectivity 6, 18 or 26", self.connectivity)
+        _require(self.feature_threshold > 0, "a feature_threshold above 0", self.feature_threshold)
+        _require(0 <= self.suppression_iou <= 1, "suppression_iou in 0..1", self.suppression_iou)
+        _require(self.min_voxels >= 1, "min_voxels of at least 1", self.min_voxels)
+        for name in ("direction_weight", "feature_weight", "size_weight"):
+            _require(getattr(self, name) >= 0, f"{name} of at least 0", getattr(self, name))

@@ -1,0 +1,65 @@
+"""Files that appear whole or not at all, and are never overwritten unasked."""
+
+import contextlib
+import os
+import pathlib
+import shutil
+import tempfile
+from collections.abc import Iterator
+
+
+@contextlib.contextmanager
+def writing_file(path: str | pathlib.Path, overwrite: bool = False) -> Iterator[pathlib.Path]:
+    """Yields a temporary path beside `path`; on leaving, what was written there becomes `path`.
+
+    Raises:
+        ValueError: `path` exists and `overwrite` is False.
+    """
+    path = pathlib.Path(path)
+    if path.exists() and not overwrite:
+        raise ValueError(f"{path}: exists already; choose another path or give --overwrite")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    os.close(handle)
+    temporary = pathlib.Path(name)
+    try:
+        yield temporary
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())
+        temporary.chmod(0o644)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_text(path: str | pathlib.Path, text: str, overwrite: bool = False) -> None:
+    """Writes a whole UTF-8 text file. Raises ValueError where it exists and may not be replaced."""
+    with writing_file(path, overwrite) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+@contextlib.contextmanager
+def writing_folder(path: str | pathlib.Path, overwrite: bool = False) -> Iterator[pathlib.Path]:
+    """Yields a temporary folder beside `path`; on leaving without an error it becomes `path`.
+
+    An existing empty folder is taken as absent. A folder that is replaced is deleted only after
+    the new one is complete.
+
+    Raises:
+        ValueError: `path` exists, is not an empty folder, and `overwrite` is False.
+    """
+    path = pathlib.Path(path)
+    if path.exists() and not path.is_dir():
+        raise ValueError(f"{path}: expected a folder to write, found a file of that name")
+    if path.is_dir() and any(path.iterdir()) and not overwrite:
+        raise ValueError(f"{path}: exists already; choose another folder or give --overwrite")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = pathlib.Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+    try:
+        yield temporary
+        temporary.chmod(0o755)
+        if path.exists():
+            shutil.rmtree(path)
+        temporary.replace(path)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)

@@ -1,0 +1,125 @@
+"""The three things that travel through the package: a scan, its voxels, an instance.
+
+Axis legend, the same everywhere:
+
+    N vertices   M occupied voxels   K instances
+    C input channels   E embedding size   B batch   X, Y, Z grid axes (z up)
+
+Instance id 0 means "no instance", semantic id 0 means "unlabelled".
+"""
+
+import dataclasses
+
+import numpy as np
+
+Array = np.ndarray
+
+
+def _check_rows(owner: str, count: int, **arrays: Array | None) -> None:
+    """Raises ValueError unless every given array has `count` rows."""
+    for field, array in arrays.items():
+        if array is not None and len(array) != count:
+            raise ValueError(f"{owner}: expected {count} rows in {field}, found {len(array)}")
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Scene:
+    """A scan: a mesh or a point cloud, z up.
+
+    Attributes:
+        name: name of the scene, without spaces; names its files.
+        vertices: float64 [N, 3], metres.
+        colors: uint8 [N, 3] red green blue, or None.
+        faces: int32 [F, 3] vertex indices, or None for a point cloud.
+        semantic_ids: int32 [N] class ids, or None where the scan has no labels.
+        instance_ids: int32 [N], or None where the scan has no ground truth.
+        features: float32 [N, C], one vector a vertex (class probabilities or any feature that
+            a semantic network gives), or None.
+
+    Raises:
+        ValueError: the arrays do not have one row a vertex.
+    """
+
+    name: str
+    vertices: Array
+    colors: Array | None = None
+    faces: Array | None = None
+    semantic_ids: Array | None = None
+    instance_ids: Array | None = None
+    features: Array | None = None
+
+    def __post_init__(self) -> None:
+        _check_rows(
+            f"scene {self.name}",
+            len(self.vertices),
+            colors=self.colors,
+            semantic_ids=self.semantic_ids,
+            instance_ids=self.instance_ids,
+            features=self.features,
+        )
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class VoxelScene:
+    """A voxelized scene: its occupied voxels only.
+
+    Attributes:
+        name: name of the scene.
+        coordinates: int32 [M, 3] voxel indices, each within `grid_shape`, no row twice.
+        grid_shape: (X, Y, Z), voxels; even, so that the network's pooling loses nothing.
+        voxel_size: edge length of a voxel, metres.
+        origin: float64 [3], metres: the outer corner of voxel (0, 0, 0); the centre of voxel v
+            lies at `origin + (v + 0.5) * voxel_size`.
+        semantic_ids: int32 [M] class ids (0 unlabelled).
+        instance_ids: int32 [M] (0 none), or None where there is no ground truth.
+        features: float32 [M, C], or None where the semantic ids are the input.
+        vertex_to_voxel: int32 [N], the row of each vertex's voxel, or None where the voxels are
+            all there is (the toy scenes).
+
+    Raises:
+        ValueError: rows that do not match, or a coordinate outside the grid.
+    """
+
+    name: str
+    coordinates: Array
+    grid_shape: tuple[int, int, int]
+    voxel_size: float
+    origin: Array
+    semantic_ids: Array
+    instance_ids: Array | None = None
+    features: Array | None = None
+    vertex_to_voxel: Array | None = None
+
+    def __post_init__(self) -> None:
+        count = len(self.coordinates)
+        _check_rows(
+            f"scene {self.name}",
+            count,
+            semantic_ids=self.semantic_ids,
+            instance_ids=self.instance_ids,
+            features=self.features,
+        )
+        if count and (
+            self.coordinates.min() < 0
+            or np.any(self.coordinates.max(axis=0) >= np.asarray(self.grid_shape))
+        ):
+            raise ValueError(
+                f"scene {self.name}: expected coordinates within the grid {self.grid_shape}, found "
+                f"{self.coordinates.min(axis=0).tolist()} to {self.coordinates.max(axis=0).tolist()}"
+            )
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Instance:
+    """One segmented object.
+
+    Attributes:
+        class_id: id of its class.
+        score: confidence in [0, 1]; instances are sorted by it, best first.
+        indices: int32 [k], ascending: the members, as rows of the scene's voxels (from `segment`)
+            or of its vertices (in benchmark files).
+    """
+
+    class_id: int
+    score: float
+    indices: Array
