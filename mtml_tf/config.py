@@ -136,3 +136,83 @@ class SegmentConfig:
         _require(self.min_voxels >= 1, "min_voxels of at least 1", self.min_voxels)
         for name in ("direction_weight", "feature_weight", "size_weight"):
             _require(getattr(self, name) >= 0, f"{name} of at least 0", getattr(self, name))
+
+
+@dataclasses.dataclass(frozen=True)
+class DataConfig:
+    """What the network is fed (paper section 3.3).
+
+    Attributes:
+        batch_size: scenes a step, over all replicas.
+        flips: mirror a training scene along x and along y, each with probability 0.5.
+        rotations: turn a training scene about the vertical axis by any angle.
+        shifts: move a training scene by 0 or 1 voxel along each axis, so that no object learns
+            its place on the grid of half resolution. Not in the paper.
+        seed: of the order and the augmentation, which are functions of the seed and the step.
+
+    Raises:
+        ValueError: a batch_size below 1.
+    """
+
+    batch_size: int = 2
+    flips: bool = True
+    rotations: bool = True
+    shifts: bool = False
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        _require(self.batch_size >= 1, "a batch_size of at least 1", self.batch_size)
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainConfig:
+    """How the network is trained (paper section 4, 'Setup').
+
+    Attributes:
+        epochs: passes over the training scenes.
+        learning_rate: of Adam.
+        decay: `constant` (paper) or `cosine` (falls to 0 over the epochs).
+        validation_split: name of the split to validate on; empty for none.
+        validation_scenes: at most so many of its scenes, evenly spaced; 0 for all.
+        ap_every: validation AP50 every so many epochs; 0 for never.
+        min_vertices: smallest ground truth that counts in the validation AP, in voxels.
+        checkpoint_every: a checkpoint every so many steps, and at the end of every epoch.
+        max_minutes: stop after so many minutes, to be resumed later; 0 for no limit.
+        init_from: run folder whose weights of equal shape are taken at the start; empty for none.
+        execution: `occupied` (compute only where needed) or `dense` (plain Keras), equal values.
+        strategy: `auto` (mirrored over the GPUs where there are several), `default`, `mirrored`.
+
+    Raises:
+        ValueError: a value out of range.
+    """
+
+    epochs: int = 100
+    learning_rate: float = 5e-4
+    decay: str = "constant"
+    validation_split: str = ""
+    validation_scenes: int = 0
+    ap_every: int = 5
+    min_vertices: int = 100
+    checkpoint_every: int = 500
+    max_minutes: float = 0.0
+    init_from: str = ""
+    execution: str = "occupied"
+    strategy: str = "auto"
+
+    def __post_init__(self) -> None:
+        _require(self.epochs >= 1, "at least 1 epoch", self.epochs)
+        _require(self.learning_rate > 0, "a learning_rate above 0", self.learning_rate)
+        _require(self.decay in ("constant", "cosine"), "decay constant or cosine", self.decay)
+        _require(
+            self.execution in ("occupied", "dense"),
+            "execution occupied or dense",
+            self.execution,
+        )
+        _require(
+            self.strategy in ("auto", "default", "mirrored"),
+            "strategy auto, default or mirrored",
+            self.strategy,
+        )
+        _require(
+            self.checkpoint_every >= 1, "checkpoint_every of at least 1", self.checkpoint_every
+        )

@@ -1,0 +1,176 @@
+"""A trained model: the network with all that is needed to use it, kept in a run folder."""
+
+import dataclasses
+import json
+import pathlib
+
+import numpy as np
+
+from mtml_tf import files
+from mtml_tf.classes import ClassSet
+from mtml_tf.config import NetworkConfig, SegmentConfig
+from mtml_tf.learning.backend import tf
+from mtml_tf.learning.pipeline import batch_of_one
+from mtml_tf.learning.voxel_network import VoxelNetwork
+from mtml_tf.scans.voxels import check_grid_memory
+from mtml_tf.scene import Instance, VoxelScene
+from mtml_tf.segmentation.segment import segment
+
+DESCRIPTION = "model.json"
+BEST, LAST = "best", "last"
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelConfig:
+    """What a model is, apart from its weights.
+
+    Attributes:
+        network: the network's configuration.
+        segment: the post-processing, with the size statistics of the training scenes.
+        classes: the input classes, in the order of the channels.
+        voxel_size: metres.
+        has_direction: False where the direction was not trained ('FE only'): it isn't used.
+    """
+
+    network: NetworkConfig
+    segment: SegmentConfig
+    classes: ClassSet
+    voxel_size: float
+    has_direction: bool
+
+
+@dataclasses.dataclass(frozen=True)
+class Model:
+    """A model ready for use.
+
+    Attributes:
+        config: what it is.
+        network: the network with its weights.
+    """
+
+    config: ModelConfig
+    network: VoxelNetwork
+
+    def predict(self, scene: VoxelScene) -> tuple[np.ndarray, np.ndarray]:
+        """Evaluates the network on one scene, on the scene's own grid.
+
+        Args:
+            scene: a voxelized scene with this model's classes or features.
+
+        Returns:
+            embedding float32 [M, E] and direction float32 [M, 3] (not normalised).
+
+        Raises:
+            ValueError: input that the model was not trained for, or a grid too large for memory.
+        """
+        check_grid_memory(scene.grid_shape, scene.name)
+        channels = len(self.config.classes) if scene.features is None else scene.features.shape[1]
+        if channels != self.config.network.input_channels:
+            raise ValueError(
+                f"scene {scene.name}: expected {self.config.network.input_channels} input "
+                f"channels as the model was trained with, found {channels}"
+            )
+        outputs = self._call(batch_of_one(scene, self.config.classes))
+        return outputs["embedding"][0].numpy(), outputs["direction"][0].numpy()
+
+    def segment(self, scene: VoxelScene) -> list[Instance]:
+        """Returns the instances of one scene, best first; indices are rows of its voxels."""
+        embedding, direction = self.predict(scene)
+        used = direction if self.config.has_direction else None
+        return segment(scene, embedding, used, self.config.segment)
+
+    @property
+    def _call(self):
+        """The network as one graph for scenes of any size."""
+        if not hasattr(self.network, "call_graph"):
+            self.network.call_graph = tf.function(
+                lambda inputs: self.network(inputs), reduce_retracing=True
+            )
+        return self.network.call_graph
+
+
+def encode_model_config(config: ModelConfig) -> str:
+    """Returns the JSON text that `decode_model_config` reads back."""
+    return json.dumps(dataclasses.asdict(config), indent=1)
+
+
+def decode_model_config(text: str) -> ModelConfig:
+    """Returns the configuration of `encode_model_config`.
+
+    Raises:
+        ValueError, KeyError, TypeError: a text that it did not write.
+    """
+    fields = json.loads(text)
+    network, segment_fields = fields["network"], fields["segment"]
+    network["dilations"] = tuple(network["dilations"])
+    segment_fields["thing_ids"] = tuple(segment_fields["thing_ids"])
+    segment_fields["bandwidths"] = tuple(segment_fields["bandwidths"])
+    segment_fields["size_statistics"] = {
+        int(class_id): tuple(values)
+        for class_id, values in segment_fields["size_statistics"].items()
+    }
+    classes = {name: tuple(values) for name, values in fields["classes"].items()}
+    return ModelConfig(
+        network=NetworkConfig(**network),
+        segment=SegmentConfig(**segment_fields),
+        classes=ClassSet(**classes),
+        voxel_size=fields["voxel_size"],
+        has_direction=fields["has_direction"],
+    )
+
+
+def write_model_config(run_dir: str | pathlib.Path, config: ModelConfig) -> None:
+    """Writes `model.json` of a run folder."""
+    files.write_text(
+        pathlib.Path(run_dir) / DESCRIPTION, encode_model_config(config), overwrite=True
+    )
+
+
+def read_model_config(run_dir: str | pathlib.Path) -> ModelConfig:
+    """Returns the configuration in a run folder. Raises ValueError where there is none."""
+    path = pathlib.Path(run_dir) / DESCRIPTION
+    if not path.is_file():
+        raise ValueError(
+            f"{run_dir}: expected a run folder with {DESCRIPTION}, found "
+            f"{'none in it' if path.parent.is_dir() else 'no such folder'}; python -m "
+            "mtml_tf.train makes one"
+        )
+    try:
+        return decode_model_config(path.read_text(encoding="utf-8"))
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{path}: expected a model's configuration, found: {error!r}") from error
+
+
+def write_weights(run_dir: str | pathlib.Path, name: str, network: VoxelNetwork) -> None:
+    """Writes the network's weights as `<name>` (`best` or `last`) of a run folder."""
+    tf.train.Checkpoint(network=network.dense).write(str(pathlib.Path(run_dir) / name / "weights"))
+
+
+def load_model(path: str | pathlib.Path, weights: str = "") -> Model:
+    """Loads a trained model.
+
+    Args:
+        path: a run folder.
+        weights: `best` or `last`; empty takes the best where there is one.
+
+    Returns:
+        A model ready for `segment_scan`.
+
+    Raises:
+        ValueError: no run folder, or no weights in it.
+    """
+    run_dir = pathlib.Path(path)
+    config = read_model_config(run_dir)
+    names = [weights] if weights else [BEST, LAST]
+    found = [name for name in names if (run_dir / name / "weights.index").is_file()]
+    if not found:
+        raise ValueError(
+            f"{run_dir}: expected trained weights in {' or '.join(names)}, found none; has the "
+            "training reached its first checkpoint?"
+        )
+    network = VoxelNetwork(config.network)
+    restored = tf.train.Checkpoint(network=network.dense).read(
+        str(run_dir / found[0] / "weights")
+    )
+    restored.assert_existing_objects_matched().expect_partial()
+    return Model(config, network)

@@ -1,0 +1,106 @@
+"""The network of paper section 3.1: SSCNet with input and output of equal size.
+
+Input: one voxelized scene (or a batch of equal grids), float32 [B, X, Y, Z, C] with X, Y, Z even
+and z up. A voxel holds the one-hot of its semantic label, or a feature vector; empty voxels are 0.
+
+Output: for every voxel a feature embedding [B, X, Y, Z, E] (voxels of one instance lie close
+together) and a direction [B, X, Y, Z, 3], in voxel axes, not normalised, towards the centre of the
+voxel's object.
+
+    stem -> half resolution -> two residual blocks -> two dilated blocks -> joined -> up -> head
+
+Every convolution has a bias, stride 1 and 'same' padding. Sizes in comments are for width 1.
+"""
+
+
+
+from mtml_tf.config import NetworkConfig
+from mtml_tf.learning.backend import keras, tf
+
+STEM, JOIN, UP = "stem", "join", "up"
+HEAD = ("head_1", "head_2", "head_3")
+DIRECTION_SIZE = 3
+
+
+class DilatedConv3D(keras.layers.Conv3D):
+    """Conv3D whose dilation runs natively instead of through space-to-batch.
+
+    The same variables and values as `Conv3D`; up to 1.8 times faster on a CPU.
+    """
+
+    def convolution_op(self, inputs: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
+        """Returns [B, X, Y, Z, filters] for inputs [B, X, Y, Z, channels]."""
+        return tf.nn.conv3d(
+            inputs, kernel, strides=[1] * 5, padding="SAME", dilations=[1, *self.dilation_rate, 1]
+        )
+
+
+def build_network(config: NetworkConfig, native_dilation: bool = False) -> keras.Model:
+    """Builds the paper's network.
+
+    Args:
+        config: channels, width, dilations, embedding size.
+        native_dilation: dilated convolutions by `DilatedConv3D` instead of Keras' own; the same
+            variables and the same values.
+
+    Returns:
+        A functional model: float32 [B, X, Y, Z, C] to {"embedding": [B, X, Y, Z, E],
+        "direction": [B, X, Y, Z, 3]}, for any even X, Y, Z.
+    """
+    dilated_layer = DilatedConv3D if native_dilation else keras.layers.Conv3D
+
+    def conv(x, name, filters, size=3, dilation=1, activation=None):
+        layer = keras.layers.Conv3D if dilation == 1 else dilated_layer
+        return layer(
+            config.filters(filters),
+            size,
+            dilation_rate=dilation,
+            padding="same",
+            activation=activation,
+            name=name,
+        )(x)
+
+    def add(*tensors, name):
+        return keras.layers.Add(name=name)(tensors)
+
+    grid = keras.Input((None, None, None, config.input_channels), name="grid")
+
+    a = conv(grid, STEM, 16, size=7, activation="relu")  # [B, X, Y, Z, 16]
+    x = conv(a, "stem_conv_1", 32, activation="relu")
+    x = conv(x, "stem_conv_2", 32)
+    x = add(x, conv(a, "stem_skip", 32, size=1), name="stem_sum")  # [B, X, Y, Z, 32]
+    pooled = keras.layers.MaxPool3D(2, name="pool")(x)  # [B, X/2, Y/2, Z/2, 32]
+
+    x = conv(pooled, "block_2_conv_1", 64, activation="relu")  # [B, X/2, Y/2, Z/2, 64]
+    x = conv(x, "block_2_conv_2", 64)
+    x = add(x, conv(pooled, "block_2_skip", 64, size=1), name="block_2_sum")
+    block_2 = keras.layers.ReLU(name="block_2")(x)
+
+    x = conv(block_2, "block_3_conv_1", 64, activation="relu")
+    x = conv(x, "block_3_conv_2", 64)
+    x = add(x, block_2, name="block_3_sum")
+    block_3 = keras.layers.ReLU(name="block_3")(x)
+
+    first, second = config.dilations
+    x = conv(block_3, "dilated_1_conv_1", 64, dilation=first, activation="relu")
+    dilated_1 = conv(x, "dilated_1_conv_2", 64, dilation=first, activation="relu")
+    x = conv(dilated_1, "dilated_2_conv_1", 64, dilation=second, activation="relu")
+    x = conv(x, "dilated_2_conv_2", 64, dilation=second)
+    dilated_2 = add(x, dilated_1, name="dilated_2")
+
+    x = keras.layers.Concatenate(name="concat")([dilated_2, dilated_1, block_3, block_2])
+    x = keras.layers.ReLU(name=JOIN)(x)  # [B, X/2, Y/2, Z/2, 256]
+    x = keras.layers.Conv3DTranspose(
+        config.filters(256), 4, strides=2, padding="same", name=UP
+    )(x)  # [B, X, Y, Z, 256]
+    x = conv(x, HEAD[0], 128, size=1, activation="relu")  # [B, X, Y, Z, 128]
+    x = conv(x, HEAD[1], 128, size=1, activation="relu")
+    outputs = keras.layers.Conv3D(
+        DIRECTION_SIZE + config.embedding_size, 1, name=HEAD[2]
+    )(x)  # [B, X, Y, Z, 3 + E]
+    return keras.Model(grid, split_outputs(outputs), name="mtml")
+
+
+def split_outputs(outputs: tf.Tensor) -> dict[str, tf.Tensor]:
+    """Returns {"embedding": [..., E], "direction": [..., 3]} of the last layer's [..., 3 + E]."""
+    return {"embedding": outputs[..., DIRECTION_SIZE:], "direction": outputs[..., :DIRECTION_SIZE]}

@@ -1,0 +1,148 @@
+"""From a data folder to batches (`tf.data`).
+
+Which scene comes when, and how it is augmented, is a pure function of (seed, number of the
+example): a run that starts again at step s sees what it would have seen.
+"""
+
+import numpy as np
+
+from mtml_tf.classes import ClassSet
+from mtml_tf.config import DataConfig
+from mtml_tf.learning import augmentation
+from mtml_tf.learning.backend import tf
+from mtml_tf.learning.records import DataFolder, RecordEntry, read_bytes
+from mtml_tf.scene import VoxelScene
+
+_PADDING = {"coordinates": -1, "channels": -1, "features": 0.0, "instance_ids": 0, "grid_shape": 0}
+
+
+def make_dataset(
+    data_dir: str | DataFolder,
+    split: str,
+    config: DataConfig,
+    *,
+    training: bool = True,
+    first_step: int = 0,
+    num_steps: int | None = None,
+) -> tf.data.Dataset:
+    """Batches of scenes, padded to the largest of the batch.
+
+    Args:
+        data_dir: a data folder.
+        split: one of its splits.
+        config: batch size, augmentation, seed.
+        training: shuffle (anew in every epoch) and augment; otherwise each scene once, in order.
+        first_step: number of the first batch; for training only.
+        num_steps: how many batches; None for no end (training) or all scenes once.
+
+    Returns:
+        A dataset of {"coordinates": int32 [B, M, 3] (-1 in padding rows), "instance_ids": int32
+        [B, M] (0 in padding rows), "grid_shape": int32 [B, 3] (even), and either "channels":
+        int32 [B, M] or, where the records hold features, "features": float32 [B, M, C]}.
+
+    Raises:
+        ValueError: a folder or split that can't be read.
+    """
+    folder = data_dir if isinstance(data_dir, DataFolder) else DataFolder(data_dir)
+    entries = folder.entries(split)
+    num_features = len_of_features(folder, entries[0])
+    classes = folder.classes
+
+    if training:
+        start = first_step * config.batch_size
+        stop = np.iinfo(np.int64).max if num_steps is None else start + num_steps * config.batch_size
+    else:
+        start, stop = 0, len(entries)
+    examples = tf.data.Dataset.range(start, stop)
+
+    def read(example: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        row = _row_of_example(example, len(entries), config.seed) if training else example
+        record = tf.numpy_function(
+            lambda i: read_bytes(folder.path / entries[i].shard, entries[i].offset, entries[i].length),
+            [row],
+            tf.string,
+            stateful=False,
+        )
+        return example, record
+
+    def decode(example: tf.Tensor, record: tf.Tensor) -> augmentation.Scene:
+        scene = _decode(tf.ensure_shape(record, []), num_features, classes)
+        if training:
+            # Apart from the seed of the order: the two must not be the same numbers.
+            seed = tf.stack([tf.constant(config.seed + 1, tf.int64), example])
+            scene = augmentation.augment(scene, seed, config)
+        return {**scene, "grid_shape": (scene["grid_shape"] + 1) // 2 * 2}
+
+    dataset = examples.map(read, num_parallel_calls=2, deterministic=True)
+    dataset = dataset.map(decode, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+    dataset = dataset.padded_batch(
+        config.batch_size,
+        padding_values={
+            name: tf.constant(_PADDING[name], spec.dtype)
+            for name, spec in dataset.element_spec.items()
+        },
+    )
+    return dataset.prefetch(tf.data.AUTOTUNE)
+
+
+def training_scenes(entries: list[RecordEntry], config: DataConfig, step: int) -> list[str]:
+    """Returns the names of the scenes in the training batch of number `step`."""
+    examples = range(step * config.batch_size, (step + 1) * config.batch_size)
+    rows = [int(_row_of_example(tf.constant(e, tf.int64), len(entries), config.seed)) for e in examples]
+    return [entries[row].name for row in rows]
+
+
+def batch_of_one(scene: VoxelScene, classes: ClassSet) -> dict[str, tf.Tensor]:
+    """Returns one scene as the network takes it (a batch of size 1), for prediction."""
+    values = {"coordinates": scene.coordinates, "grid_shape": np.asarray(scene.grid_shape, np.int32)}
+    if scene.features is None:
+        values["channels"] = classes.channels_of(scene.semantic_ids)
+    else:
+        values["features"] = scene.features
+    return {name: tf.constant(value)[None] for name, value in values.items()}
+
+
+def len_of_features(folder: DataFolder, entry: RecordEntry) -> int:
+    """Returns the length of a record's feature vectors; 0 where labels are the input."""
+    features = folder.scene(entry).features
+    return 0 if features is None else features.shape[1]
+
+
+def _row_of_example(example: tf.Tensor, num_scenes: int, seed: int) -> tf.Tensor:
+    """Which scene example number `example` is: a fresh permutation in every epoch."""
+    epoch = example // num_scenes
+    return tf.random.experimental.index_shuffle(
+        example % num_scenes,
+        seed=tf.stack([tf.constant(seed, tf.int64), epoch]),
+        max_index=num_scenes - 1,
+    )
+
+
+def _decode(record: tf.Tensor, num_features: int, classes: ClassSet) -> augmentation.Scene:
+    """Parses what training needs of a record."""
+    text = tf.io.FixedLenFeature([], tf.string, default_value="")
+    parsed = tf.io.parse_single_example(
+        record,
+        {
+            "coordinates": text,
+            "semantic_ids": text,
+            "instance_ids": text,
+            "features": text,
+            "grid_shape": tf.io.FixedLenFeature([3], tf.int64),
+        },
+    )
+    coordinates = tf.reshape(tf.io.decode_raw(parsed["coordinates"], tf.uint16), [-1, 3])
+    scene = {
+        "coordinates": tf.cast(coordinates, tf.int32),
+        "instance_ids": tf.io.decode_raw(parsed["instance_ids"], tf.int32),
+        "grid_shape": tf.cast(parsed["grid_shape"], tf.int32),
+    }
+    if num_features:
+        features = tf.io.decode_raw(parsed["features"], tf.float32)
+        scene["features"] = tf.reshape(features, [-1, num_features])
+    else:
+        table = np.full(max(classes.ids) + 1, -1, np.int32)
+        table[list(classes.ids)] = classes.channels_of(np.array(classes.ids))
+        semantic_ids = tf.io.decode_raw(parsed["semantic_ids"], tf.int32)
+        scene["channels"] = tf.gather(tf.constant(table), semantic_ids)
+    return scene

@@ -1,0 +1,383 @@
+"""Training: the paper's schedule by Keras `fit`, resumable to the bit."""
+
+import dataclasses
+import math
+import pathlib
+import sys
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import tqdm
+from absl import logging
+
+from mtml_tf.config import DataConfig, LossConfig, NetworkConfig, SegmentConfig, TrainConfig
+from mtml_tf.learning import models
+from mtml_tf.learning.backend import keras, tf
+from mtml_tf.learning.losses import MultiTaskLoss
+from mtml_tf.learning.pipeline import len_of_features, make_dataset, training_scenes
+from mtml_tf.learning.records import DataFolder
+from mtml_tf.learning.voxel_network import VoxelNetwork
+from mtml_tf.scoring.average_precision import ApTable, average_precision
+from mtml_tf.scoring.ground_truth import ground_truth_ids
+from mtml_tf.segmentation.scores import size_statistics
+
+_LOG_INTERVAL_S = 30.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Experiment:
+    """Everything that a training run is made of.
+
+    Attributes:
+        train_split: name of the split to train on.
+        network: `input_channels` is set from the data.
+        loss, data, train: their settings.
+        segment: settings of the post-processing, but for the thing classes and the size
+            statistics, which come from the data.
+    """
+
+    train_split: str
+    network: NetworkConfig
+    loss: LossConfig
+    data: DataConfig
+    train: TrainConfig
+    segment: Mapping[str, Any]
+
+
+def train(data_dir: str, run_dir: str, experiment: Experiment) -> models.Model:
+    """Trains, or goes on with, the run in `run_dir`.
+
+    The folder then holds `model.json`, `last/` and (with a validation split) `best/` weights,
+    `checkpoints/` to resume from and `logs/` for TensorBoard. Order and augmentation of the scenes
+    are functions of the seed and the step, so that on a CPU a run that was killed and started
+    again ends with the weights of one that was not.
+
+    Returns:
+        The trained model, with its last weights.
+
+    Raises:
+        ValueError: data that can't be read, another experiment in `run_dir`, or a loss that is no
+            longer a number.
+    """
+    config = experiment.train
+    folder = DataFolder(data_dir)
+    entries = folder.entries(experiment.train_split)
+    keras.utils.set_random_seed(experiment.data.seed)
+    if not tf.config.list_physical_devices("GPU"):
+        tf.config.experimental.enable_op_determinism()
+
+    model_config = describe(folder, experiment)
+    _check_same_model(run_dir, model_config)
+    models.write_model_config(run_dir, model_config)
+
+    steps_per_epoch = math.ceil(len(entries) / experiment.data.batch_size)
+    total_steps = steps_per_epoch * config.epochs
+    with _strategy(config.strategy).scope():
+        network = VoxelNetwork(model_config.network, config.execution)
+        keras_model = build_training_model(network, experiment.loss, len_of_features(folder, entries[0]))
+        optimizer = keras.optimizers.Adam(_learning_rate(config, total_steps))
+        optimizer.build(keras_model.trainable_variables)
+        keras_model.compile(optimizer)
+        best_ap = tf.Variable(-1.0, trainable=False)
+        checkpoint = tf.train.Checkpoint(
+            network=network.dense, optimizer=optimizer, best_ap=best_ap
+        )
+    manager = tf.train.CheckpointManager(checkpoint, str(pathlib.Path(run_dir) / "checkpoints"), 2)
+    if manager.latest_checkpoint:
+        checkpoint.restore(manager.latest_checkpoint).assert_existing_objects_matched()
+        logging.info("resumed at step %d of %d", int(optimizer.iterations), total_steps)
+    elif config.init_from:
+        initialise_from(network, config.init_from)
+    model = models.Model(model_config, network)
+
+    callbacks = [
+        _StopOnNan(lambda step: training_scenes(entries, experiment.data, step), optimizer),
+        _Progress(optimizer, total_steps),
+    ]
+    if config.validation_split:
+        callbacks.append(_Validation(model, folder, run_dir, config, best_ap))
+    callbacks += [
+        _Checkpoints(manager, optimizer, config.checkpoint_every),
+        keras.callbacks.TensorBoard(str(pathlib.Path(run_dir) / "logs"), write_graph=False),
+    ]
+    if config.max_minutes:
+        callbacks.append(_StopAfter(config.max_minutes))
+    validation = (
+        make_dataset(folder, config.validation_split, experiment.data, training=False)
+        if config.validation_split
+        else None
+    )
+    for epochs, first_step, steps in _fits(int(optimizer.iterations), steps_per_epoch, config.epochs):
+        if keras_model.stop_training:
+            break
+        keras_model.fit(
+            make_dataset(
+                folder,
+                experiment.train_split,
+                experiment.data,
+                first_step=first_step,
+                num_steps=len(epochs) * steps,
+            ),
+            initial_epoch=epochs.start,
+            epochs=epochs.stop,
+            steps_per_epoch=steps,
+            validation_data=validation,
+            callbacks=callbacks,
+            verbose=0,
+        )
+    models.write_weights(run_dir, models.LAST, network)
+    return model
+
+
+def describe(folder: DataFolder, experiment: Experiment) -> models.ModelConfig:
+    """Returns the model's configuration, with what comes from the training scenes."""
+    entries = folder.entries(experiment.train_split)
+    first = folder.scene(entries[0])
+    if first.instance_ids is None:
+        raise ValueError(
+            f"{folder.path}: expected instance ids in split '{experiment.train_split}' to train "
+            "on, found none"
+        )
+    channels = len(folder.classes) if first.features is None else first.features.shape[1]
+    return models.ModelConfig(
+        network=dataclasses.replace(experiment.network, input_channels=channels),
+        segment=SegmentConfig(
+            thing_ids=folder.classes.thing_ids,
+            size_statistics=size_statistics(
+                folder.scenes(experiment.train_split), folder.classes.thing_ids
+            ),
+            **experiment.segment,
+        ),
+        classes=folder.classes,
+        voxel_size=first.voxel_size,
+        has_direction=experiment.loss.alpha_direction > 0,
+    )
+
+
+def build_training_model(
+    network: VoxelNetwork, loss: LossConfig, num_features: int
+) -> keras.Model:
+    """Joins network and loss: the only place where they meet.
+
+    Args:
+        network: the network.
+        loss: settings of the loss.
+        num_features: length of the input's feature vectors; 0 where it is labels.
+
+    Returns:
+        A model of the batches of `make_dataset` that is trained by its own loss.
+    """
+    inputs = {
+        "coordinates": keras.Input((None, 3), dtype=tf.int32, name="coordinates"),
+        "instance_ids": keras.Input((None,), dtype=tf.int32, name="instance_ids"),
+        "grid_shape": keras.Input((3,), dtype=tf.int32, name="grid_shape"),
+    }
+    if num_features:
+        inputs["features"] = keras.Input((None, num_features), name="features")
+    else:
+        inputs["channels"] = keras.Input((None,), dtype=tf.int32, name="channels")
+    outputs = network({name: x for name, x in inputs.items() if name != "instance_ids"})
+    outputs = MultiTaskLoss(loss, name="multi_task_loss")(
+        outputs, coordinates=inputs["coordinates"], instance_ids=inputs["instance_ids"]
+    )
+    return keras.Model(inputs, outputs)
+
+
+def initialise_from(network: VoxelNetwork, run_dir: str) -> None:
+    """Takes over the weights of equal name and shape from another run; logs the others."""
+    source = models.load_model(run_dir).network.dense
+    for layer in network.dense.layers:
+        old = {w.name: w for w in source.get_layer(layer.name).weights} if layer.weights else {}
+        for variable in layer.weights:
+            match = old.get(variable.name)
+            if match is not None and match.shape == variable.shape:
+                variable.assign(match)
+            else:
+                logging.info(
+                    "%s: not in %s with shape %s; initialised", variable.name, run_dir, variable.shape
+                )
+
+
+def validate(model: models.Model, folder: DataFolder, split: str, config: TrainConfig) -> ApTable:
+    """Scores the model on (some of) a split, on voxels."""
+    entries = folder.entries(split)
+    count = min(config.validation_scenes or len(entries), len(entries))
+    chosen = [entries[i] for i in np.linspace(0, len(entries) - 1, count).astype(int)]
+    classes = model.config.classes
+
+    def scored():
+        for entry in chosen:
+            scene = folder.scene(entry)
+            yield ground_truth_ids(scene, classes), model.segment(scene)
+
+    return average_precision(scored(), classes, config.min_vertices)
+
+
+def _fits(done: int, steps_per_epoch: int, epochs: int) -> list[tuple[range, int, int]]:
+    """Splits what is left into calls of `fit`: (epochs, first step, steps an epoch).
+
+    An epoch that was interrupted is finished first, then the others follow whole.
+    """
+    epoch, begun = divmod(done, steps_per_epoch)
+    fits = []
+    if begun and epoch < epochs:
+        fits.append((range(epoch, epoch + 1), done, steps_per_epoch - begun))
+        epoch += 1
+    if epoch < epochs:
+        fits.append((range(epoch, epochs), epoch * steps_per_epoch, steps_per_epoch))
+    return fits
+
+
+def _learning_rate(config: TrainConfig, total_steps: int) -> Any:
+    if config.decay == "cosine":
+        return keras.optimizers.schedules.CosineDecay(config.learning_rate, total_steps)
+    return config.learning_rate
+
+
+def _strategy(name: str) -> tf.distribute.Strategy:
+    gpus = tf.config.list_logical_devices("GPU")
+    if name == "mirrored" or (name == "auto" and len(gpus) > 1):
+        return tf.distribute.MirroredStrategy()
+    return tf.distribute.get_strategy()
+
+
+def _check_same_model(run_dir: str, config: models.ModelConfig) -> None:
+    """Raises ValueError where `run_dir` holds a run of another network or other classes."""
+    if not (pathlib.Path(run_dir) / models.DESCRIPTION).exists():
+        return
+    found = models.read_model_config(run_dir)
+    for field in ("network", "classes", "has_direction"):
+        if getattr(found, field) != getattr(config, field):
+            raise ValueError(
+                f"{run_dir}: expected a run with {field} {getattr(config, field)}, found "
+                f"{getattr(found, field)}; choose another run folder"
+            )
+
+
+class _StopOnNan(keras.callbacks.Callback):
+    """Stops the run, naming step and scenes, when the loss is no longer a finite number."""
+
+    def __init__(self, names_of_step, optimizer):
+        super().__init__()
+        self._names_of_step = names_of_step
+        self._optimizer = optimizer
+
+    def on_train_batch_end(self, batch, logs=None):
+        if not math.isfinite(logs["loss"]):
+            step = int(self._optimizer.iterations) - 1
+            raise ValueError(
+                f"step {step}: expected a finite loss, found {logs['loss']}, in scenes "
+                f"{', '.join(self._names_of_step(step))}; lower the learning rate and start again: "
+                "the run goes on from its last checkpoint"
+            )
+
+
+class _Progress(keras.callbacks.Callback):
+    """A bar with rate and time left on a terminal, lines at intervals elsewhere."""
+
+    def __init__(self, optimizer, total_steps):
+        super().__init__()
+        self._optimizer = optimizer
+        self._total = total_steps
+        self._bar = None
+
+    def on_train_begin(self, logs=None):
+        self._first = int(self._optimizer.iterations)
+        self._start = self._shown = time.monotonic()
+        if sys.stderr.isatty():
+            self._bar = tqdm.tqdm(total=self._total, initial=self._first, desc="steps")
+
+    def on_train_batch_end(self, batch, logs=None):
+        if self._bar is not None:
+            self._bar.set_postfix(loss=f"{logs['loss']:.3f}", refresh=False)
+            self._bar.update()
+            return
+        now = time.monotonic()
+        if now - self._shown >= _LOG_INTERVAL_S:
+            self._shown = now
+            step = int(self._optimizer.iterations)
+            rate = (step - self._first) / (now - self._start)
+            logging.info(
+                "step %d of %d, %.2f/s, %.0f min left, %s",
+                step,
+                self._total,
+                rate,
+                (self._total - step) / rate / 60,
+                ", ".join(f"{name} {value:.3f}" for name, value in logs.items()),
+            )
+
+    def on_epoch_end(self, epoch, logs=None):
+        values = ", ".join(f"{name} {value:.4f}" for name, value in logs.items())
+        if self._bar is None:
+            logging.info("epoch %d: %s", epoch + 1, values)
+        else:
+            self._bar.write(f"epoch {epoch + 1}: {values}", file=sys.stderr)
+
+    def on_train_end(self, logs=None):
+        if self._bar is not None:
+            self._bar.close()
+
+
+class _Validation(keras.callbacks.Callback):
+    """Validation AP every so many epochs; keeps the weights of the best AP50."""
+
+    def __init__(self, model, folder, run_dir, config, best_ap):
+        super().__init__()
+        self._model_to_score, self._folder, self._run_dir = model, folder, run_dir
+        self._config, self._best_ap = config, best_ap
+
+    def on_epoch_end(self, epoch, logs=None):
+        config = self._config
+        due = config.ap_every and (epoch + 1) % config.ap_every == 0
+        if not due and epoch + 1 < config.epochs:
+            return
+        table = validate(self._model_to_score, self._folder, config.validation_split, config)
+        average = table.average
+        logs.update(val_ap=average.ap, val_ap50=average.ap50, val_ap25=average.ap25)
+        logging.info(
+            "epoch %d: validation AP %.3f AP50 %.3f AP25 %.3f",
+            epoch + 1,
+            average.ap,
+            average.ap50,
+            average.ap25,
+        )
+        if average.ap50 > float(self._best_ap):
+            self._best_ap.assign(average.ap50)
+            models.write_weights(self._run_dir, models.BEST, self._model_to_score.network)
+
+
+class _Checkpoints(keras.callbacks.Callback):
+    """Saves all that a run needs to go on."""
+
+    def __init__(self, manager, optimizer, every):
+        super().__init__()
+        self._manager, self._optimizer, self._every = manager, optimizer, every
+
+    def on_train_batch_end(self, batch, logs=None):
+        if int(self._optimizer.iterations) % self._every == 0:
+            self._save()
+
+    def on_epoch_end(self, epoch, logs=None):
+        self._save()
+
+    def on_train_end(self, logs=None):
+        self._save()
+
+    def _save(self):
+        self._manager.save(checkpoint_number=int(self._optimizer.iterations))
+
+
+class _StopAfter(keras.callbacks.Callback):
+    """Ends the run in good order after so many minutes, to be resumed later."""
+
+    def __init__(self, minutes):
+        super().__init__()
+        self._minutes = minutes
+        self._start = time.monotonic()
+
+    def on_train_batch_end(self, batch, logs=None):
+        if time.monotonic() - self._start > self._minutes * 60:
+            logging.info("stopped after %g minutes; the same command goes on", self._minutes)
+            self.model.stop_training = True
