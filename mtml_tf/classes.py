@@ -3,12 +3,16 @@
 import csv
 import dataclasses
 import functools
+import io
 import pathlib
 
 import numpy as np
 
 THING = "thing"
 STUFF = "stuff"
+
+# Keeps the table of channels small and `class_id * 1000 + instance` within int32.
+_LARGEST_ID = 1_000_000
 
 _SCANNET_STUFF = {1: "wall", 2: "floor"}
 # In the order of the official evaluation; the spelling is the benchmark's.
@@ -39,12 +43,12 @@ class ClassSet:
     """Classes of a data set, in the order of the network's input channels.
 
     Attributes:
-        ids: class ids, each 1 or larger, no id twice. 0 means unlabelled and is not listed.
+        ids: class ids, each from 1 to 1,000,000, no id twice. 0 means unlabelled and is not listed.
         names: a name for each id.
         kinds: `thing` (has instances, is scored) or `stuff` (wall, floor, table: input only).
 
     Raises:
-        ValueError: an id below 1 or given twice, a kind that is neither thing nor stuff, or no
+        ValueError: an id out of range or given twice, a kind that is neither thing nor stuff, or no
             class at all.
     """
 
@@ -58,8 +62,10 @@ class ClassSet:
                 f"expected one name and one kind for each of at least one class id, found "
                 f"{len(self.ids)} ids, {len(self.names)} names, {len(self.kinds)} kinds"
             )
-        if min(self.ids) < 1 or len(set(self.ids)) < len(self.ids):
-            raise ValueError(f"expected distinct class ids from 1 on, found {list(self.ids)}")
+        if min(self.ids) < 1 or max(self.ids) > _LARGEST_ID or len(set(self.ids)) < len(self.ids):
+            raise ValueError(
+                f"expected distinct class ids from 1 to {_LARGEST_ID}, found {list(self.ids)}"
+            )
         wrong = sorted(set(self.kinds) - {THING, STUFF})
         if wrong:
             raise ValueError(f"expected the kinds '{THING}' and '{STUFF}', found '{wrong[0]}'")
@@ -130,13 +136,24 @@ def read_classes(name_or_path: str | pathlib.Path) -> ClassSet:
         raise ValueError(
             f"{path}: expected a classes.csv file or one of {sorted(_BUILT_IN)}, found no such file"
         )
-    with path.open(newline="", encoding="utf-8") as file:
-        header, *rows = [row for row in csv.reader(file) if row] or [[]]
+    try:
+        # A byte order mark, which spreadsheets write, is not part of the header.
+        reader = csv.reader(io.StringIO(path.read_text(encoding="utf-8-sig"), newline=""))
+        numbered = [(reader.line_num, row) for row in reader if row]
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise ValueError(
+            f"{path}: expected text in UTF-8, 'id,name,kind', found {error}"
+        ) from error
+    header = numbered[0][1] if numbered else []
     if [field.strip() for field in header] != _HEADER:
         raise ValueError(f"{path}: expected the header 'id,name,kind', found '{','.join(header)}'")
-    for number, row in enumerate(rows, start=2):
+    rows = []
+    for number, row in numbered[1:]:
         if len(row) != len(_HEADER) or not row[0].strip().isdecimal():
-            raise ValueError(f"{path}: expected 'id,name,kind' in row {number}, found '{','.join(row)}'")
+            raise ValueError(
+                f"{path}: expected 'id,name,kind' in line {number}, found '{','.join(row)}'"
+            )
+        rows.append(row)
     try:
         return ClassSet(
             ids=tuple(int(row[0]) for row in rows),
@@ -149,5 +166,8 @@ def read_classes(name_or_path: str | pathlib.Path) -> ClassSet:
 
 def encode_classes(classes: ClassSet) -> str:
     """Returns the text of a `classes.csv` that `read_classes` reads back."""
-    rows = zip(classes.ids, classes.names, classes.kinds, strict=True)
-    return "\n".join([",".join(_HEADER), *(f"{i},{name},{kind}" for i, name, kind in rows)]) + "\n"
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(_HEADER)
+    writer.writerows(zip(classes.ids, classes.names, classes.kinds, strict=True))
+    return text.getvalue()

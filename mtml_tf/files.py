@@ -58,8 +58,33 @@ def writing_folder(path: str | pathlib.Path, overwrite: bool = False) -> Iterato
     try:
         yield temporary
         temporary.chmod(0o755)
-        if path.exists():
-            shutil.rmtree(path)
-        temporary.replace(path)
+        _sync_files(temporary)
+        _replace_folder(temporary, path)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _sync_files(folder: pathlib.Path) -> None:
+    """Waits until the content of every file in `folder` is on disk."""
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            handle = os.open(os.path.join(parent, name), os.O_RDONLY)
+            try:
+                os.fsync(handle)
+            finally:
+                os.close(handle)
+
+
+def _replace_folder(new: pathlib.Path, path: pathlib.Path) -> None:
+    """Renames `new` to `path`; what was there is moved aside first and deleted last."""
+    if not path.exists():
+        new.replace(path)
+        return
+    aside = pathlib.Path(tempfile.mkdtemp(prefix=f".{path.name}.old.", dir=path.parent))
+    path.replace(aside)
+    try:
+        new.replace(path)
+    except OSError:
+        aside.replace(path)
+        raise
+    shutil.rmtree(aside)

@@ -1,5 +1,9 @@
 """What every program has in common: how it starts, fails and shows progress."""
 
+import importlib.metadata
+import json
+import pathlib
+import platform
 import sys
 import time
 import traceback
@@ -7,7 +11,9 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
 
 import tqdm
-from absl import flags, logging
+from absl import app, flags, logging
+
+from mtml_tf import files
 
 Item = TypeVar("Item")
 
@@ -16,35 +22,48 @@ _INTERVAL_S = 10.0
 
 
 def run(main: Callable[[], None], required: Iterable[str] = ()) -> None:
-    """Parses the flags, calls `main`, and exits: 0 done, 1 failed, 2 wrong usage.
+    """Parses the flags, calls `main`, and exits: 0 done or helped, 1 failed, 2 wrong usage.
 
-    A failure that the user can mend (ValueError, OSError, MemoryError) is told in one sentence on
-    stderr; `--verbosity=1` adds the traceback.
+    A failure that the user can mend (ValueError, OSError, MemoryError, a library that is missing)
+    is told in one sentence on stderr; `--verbosity=1` adds the traceback.
 
     Args:
         main: the program; reads its flags, then calls the library.
         required: names of the flags without which it can't run.
     """
-    flags.mark_flags_as_required(list(required))
-    try:
-        rest = flags.FLAGS(sys.argv)[1:]
-        if rest:
-            raise flags.Error(f"expected flags only (--name=value), found '{rest[0]}'")
-    except (flags.Error, OSError) as error:
-        print(f"{sys.argv[0]}: {error}; --helpfull lists the flags", file=sys.stderr)
-        sys.exit(WRONG_USAGE)
+    _parse_flags(required)
     logging.use_absl_handler()
+    if flags.FLAGS["verbosity"].using_default_value:
+        flags.FLAGS.verbosity = 0  # absl's own default keeps back what is logged at level info
     try:
         main()
-    except (ValueError, OSError, MemoryError) as error:
+    except flags.Error as error:
+        print(f"{sys.argv[0]}: {error}; --helpfull lists the flags", file=sys.stderr)
+        sys.exit(WRONG_USAGE)
+    except (ValueError, OSError, MemoryError, ImportError) as error:
         if flags.FLAGS.verbosity >= 1:
             traceback.print_exc()
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {str(error) or type(error).__name__}", file=sys.stderr)
         sys.exit(FAILED)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         sys.exit(FAILED)
     sys.exit(DONE)
+
+
+def _parse_flags(required: Iterable[str]) -> None:
+    """Parses `sys.argv`; exits 0 after --help, 2 where the flags are wrong."""
+    app.define_help_flags()
+    flags.mark_flags_as_required(list(required))
+    try:
+        rest = flags.FLAGS(sys.argv)[1:]
+        if rest:
+            raise flags.Error(f"expected flags only (--name=value), found '{rest[0]}'")
+    except SystemExit:  # absl leaves with 1 after printing the help
+        sys.exit(DONE)
+    except (flags.Error, OSError) as error:
+        print(f"{sys.argv[0]}: {error}; --helpfull lists the flags", file=sys.stderr)
+        sys.exit(WRONG_USAGE)
 
 
 def progress(items: Iterable[Item], what: str, total: int | None = None) -> Iterator[Item]:
@@ -69,3 +88,15 @@ def progress(items: Iterable[Item], what: str, total: int | None = None) -> Iter
             rate = count / (now - start)
             left = f" of {total}, {(total - count) / rate:.0f} s left" if total else ""
             logging.info("%s: %d%s, %.2g/s", what, count, left, rate)
+
+
+def write_run_description(run_dir: str) -> None:
+    """Writes the resolved flags (a flagfile) and the versions into a run folder."""
+    path = pathlib.Path(run_dir)
+    resolved = [f for f in flags.FLAGS.get_key_flags_for_module(sys.argv[0]) if f.value is not None]
+    text = "\n".join(flag.serialize() for flag in resolved)
+    files.write_text(path / "flags.cfg", text + "\n", overwrite=True)
+    names = ("mtml_tf", "tensorflow", "numpy", "scipy", "scikit-learn")
+    versions = {name: importlib.metadata.version(name) for name in names}
+    versions["python"] = platform.python_version()
+    files.write_text(path / "versions.json", json.dumps(versions, indent=1) + "\n", overwrite=True)

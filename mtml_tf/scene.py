@@ -104,8 +104,9 @@ class VoxelScene:
             or np.any(self.coordinates.max(axis=0) >= np.asarray(self.grid_shape))
         ):
             raise ValueError(
-                f"scene {self.name}: expected coordinates within the grid {self.grid_shape}, found "
-                f"{self.coordinates.min(axis=0).tolist()} to {self.coordinates.max(axis=0).tolist()}"
+                f"scene {self.name}: expected coordinates within the grid {self.grid_shape}, "
+                f"found {self.coordinates.min(axis=0).tolist()} to "
+                f"{self.coordinates.max(axis=0).tolist()}"
             )
 
 

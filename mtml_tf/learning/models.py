@@ -63,7 +63,7 @@ class Model:
         Raises:
             ValueError: input that the model was not trained for, or a grid too large for memory.
         """
-        check_grid_memory(scene.grid_shape, scene.name)
+        check_grid_memory(f"scene {scene.name}", scene.grid_shape, scene.voxel_size)
         channels = len(self.config.classes) if scene.features is None else scene.features.shape[1]
         if channels != self.config.network.input_channels:
             raise ValueError(
@@ -76,8 +76,10 @@ class Model:
     def segment(self, scene: VoxelScene) -> list[Instance]:
         """Returns the instances of one scene, best first; indices are rows of its voxels."""
         embedding, direction = self.predict(scene)
-        used = direction if self.config.has_direction else None
-        return segment(scene, embedding, used, self.config.segment)
+        if not self.config.has_direction:
+            config = dataclasses.replace(self.config.segment, direction_weight=0.0)
+            return segment(scene, embedding, None, config)
+        return segment(scene, embedding, direction, self.config.segment)
 
     @property
     def _call(self):

@@ -145,9 +145,7 @@ def describe(folder: DataFolder, experiment: Experiment) -> models.ModelConfig:
         network=dataclasses.replace(experiment.network, input_channels=channels),
         segment=SegmentConfig(
             thing_ids=folder.classes.thing_ids,
-            size_statistics=size_statistics(
-                folder.scenes(experiment.train_split), folder.classes.thing_ids
-            ),
+            size_statistics=size_statistics(folder.scenes(experiment.train_split)),
             **experiment.segment,
         ),
         classes=folder.classes,

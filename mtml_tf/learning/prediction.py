@@ -1,0 +1,59 @@
+"""From a trained model to benchmark files: one scene at a time, each on its own grid."""
+
+import pathlib
+from collections.abc import Iterable
+
+import numpy as np
+
+from mtml_tf import files, program
+from mtml_tf.learning.models import Model
+from mtml_tf.scans.voxels import voxelize
+from mtml_tf.scene import Instance, Scene, VoxelScene
+from mtml_tf.scoring.benchmark_format import write_predictions
+
+
+def segment_scan(scene: Scene, model: Model) -> list[Instance]:
+    """Segments a scan.
+
+    Args:
+        scene: a scan with a class id for each vertex (or the features that the model takes).
+        model: a trained model.
+
+    Returns:
+        Instances, best first; indices are rows of the scan's vertices.
+
+    Raises:
+        ValueError: no labels, labels that the model does not know, or a scan too large for memory.
+    """
+    voxel_scene = voxelize(scene, model.config.voxel_size, model.config.classes)
+    return [on_vertices(instance, voxel_scene) for instance in model.segment(voxel_scene)]
+
+
+def on_vertices(instance: Instance, scene: VoxelScene) -> Instance:
+    """Returns the instance with vertex rows; where a scene has no vertices its voxels are them."""
+    if scene.vertex_to_voxel is None:
+        return instance
+    is_member = np.zeros(len(scene.coordinates), bool)
+    is_member[instance.indices] = True
+    vertices = np.flatnonzero(is_member[scene.vertex_to_voxel]).astype(np.int32)
+    return Instance(instance.class_id, instance.score, vertices)
+
+
+def write_instances(
+    segmented: Iterable[tuple[VoxelScene, list[Instance]]],
+    output_dir: str | pathlib.Path,
+    overwrite: bool = False,
+) -> None:
+    """Writes the instances of scenes in benchmark format; the folder appears whole or not at all.
+
+    Args:
+        segmented: scenes with their instances on voxels. Taken one by one.
+        output_dir: folder of the predictions.
+        overwrite: replace a folder that exists.
+    """
+    with files.writing_folder(output_dir, overwrite) as folder:
+        for scene, instances in program.progress(segmented, "scenes"):
+            vertices = scene.vertex_to_voxel
+            count = len(scene.coordinates if vertices is None else vertices)
+            on_scan = [on_vertices(instance, scene) for instance in instances]
+            write_predictions(folder, scene.name, on_scan, count)

@@ -1,0 +1,105 @@
+"""A folder of labelled scans to voxelized scenes with their ground truth."""
+
+import dataclasses
+import pathlib
+import re
+import zlib
+from collections.abc import Collection, Iterator, Mapping, Sequence
+
+import numpy as np
+
+from mtml_tf.classes import ClassSet
+from mtml_tf.scans import scan, voxels
+from mtml_tf.scene import Scene, VoxelScene
+from mtml_tf.scoring import ground_truth
+
+
+def find_scans(
+    input_dir: str | pathlib.Path,
+    scenes: Collection[str] = (),
+    exclude_scenes: Collection[str] = (),
+) -> list[pathlib.Path]:
+    """Returns the PLY files of a folder, `scan2.ply` before `scan10.ply`.
+
+    Args:
+        input_dir: the folder.
+        scenes: stems of the files to take; all where empty.
+        exclude_scenes: stems of the files to leave out.
+
+    Raises:
+        ValueError: no such folder, no PLY file in it, a stem that it does not have, or nothing
+            left to take.
+    """
+    folder = pathlib.Path(input_dir)
+    if not folder.is_dir():
+        raise ValueError(f"{folder}: expected a folder of PLY files, found no such folder")
+    by_stem = {path.stem: path for path in folder.iterdir() if path.suffix.lower() == ".ply"}
+    if not by_stem:
+        raise ValueError(f"{folder}: expected PLY files, found none")
+    missing = sorted({*scenes, *exclude_scenes} - set(by_stem), key=_natural)
+    if missing:
+        raise ValueError(f"{folder}: expected the file {missing[0]}.ply, found no such file")
+    stems = (set(scenes) or set(by_stem)) - set(exclude_scenes)
+    if not stems:
+        raise ValueError(f"{folder}: expected at least one scan to take, found all excluded")
+    return [by_stem[stem] for stem in sorted(stems, key=_natural)]
+
+
+@dataclasses.dataclass(frozen=True)
+class PreparedScans:
+    """Scans that are read and voxelized one by one, as they are iterated over.
+
+    Yields pairs: the voxelized scene, and int64 [N] ground truth ids of its vertices (None where
+    the scan has no instances). Raises ValueError at a scan that can't be read or voxelized, and
+    at the second scene of one name.
+
+    Attributes:
+        paths: PLY files.
+        classes: the classes that they may carry.
+        voxel_size: edge length of a voxel, metres.
+        label_map: see `scan.read_scan`.
+        origin_jitter_seed: where given, each grid starts at a random place within a voxel below
+            the scan's corner, drawn from this seed and the scene's name.
+    """
+
+    paths: Sequence[pathlib.Path]
+    classes: ClassSet
+    voxel_size: float
+    label_map: Mapping[int, int] = dataclasses.field(default_factory=dict)
+    origin_jitter_seed: int | None = None
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __iter__(self) -> Iterator[tuple[VoxelScene, np.ndarray | None]]:
+        seen: dict[str, pathlib.Path] = {}
+        for path in self.paths:
+            scene = scan.read_scan(path, self.label_map)
+            if scene.name in seen:
+                raise ValueError(
+                    f"{path}: expected a new scene name, found that of {seen[scene.name]}"
+                )
+            seen[scene.name] = path
+            try:
+                voxel_scene = voxels.voxelize(
+                    scene, self.voxel_size, self.classes, self._origin(scene)
+                )
+                truth = None
+                if scene.instance_ids is not None:
+                    truth = ground_truth.ground_truth_ids(scene, self.classes)
+            except ValueError as error:
+                raise ValueError(f"{path}: {error}") from error
+            yield voxel_scene, truth
+
+    def _origin(self, scene: Scene) -> np.ndarray | None:
+        if self.origin_jitter_seed is None:
+            return None
+        rng = np.random.default_rng((self.origin_jitter_seed, zlib.crc32(scene.name.encode())))
+        return scene.vertices.min(axis=0) - rng.random(3) * self.voxel_size
+
+
+def _natural(stem: str) -> list[tuple[int, str]]:
+    """Sorts numbers within a name by their value."""
+    return [
+        (int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", stem)
+    ]

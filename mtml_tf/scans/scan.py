@@ -1,0 +1,131 @@
+"""Labelled scans: PLY files to scenes and back."""
+
+import pathlib
+import re
+from collections.abc import Mapping
+
+import numpy as np
+
+from mtml_tf.scans import ply
+from mtml_tf.scene import Scene
+
+_INT32 = np.iinfo(np.int32)
+_COLORS = ("red", "green", "blue")
+
+
+def parse_label_map(text: str) -> dict[int, int]:
+    """Parses `13:2,14:0` into `{13: 2, 14: 0}`: class ids of a file, and the ids to read them as.
+
+    Raises:
+        ValueError: not of that form, an id to read them as below 0, or an id mapped twice.
+    """
+    label_map: dict[int, int] = {}
+    for pair in text.split(",") if text.strip() else ():
+        match = re.fullmatch(r"\s*([+-]?\d+)\s*:\s*(\d+)\s*", pair, re.ASCII)
+        if match is None:
+            raise ValueError(
+                f"label map '{text}': expected ID:ID,ID:ID,..., found '{pair.strip()}'"
+            )
+        source, target = int(match[1]), int(match[2])
+        if source in label_map:
+            raise ValueError(f"label map '{text}': expected each id once, found {source} twice")
+        label_map[source] = target
+    return label_map
+
+
+def read_scan(path: str | pathlib.Path, label_map: Mapping[int, int] | None = None) -> Scene:
+    """Reads a scan, labelled or not, from a PLY file.
+
+    Vertex properties: `x`, `y`, `z` in metres, z up; optional `red`, `green`, `blue` (`uchar`, or
+    floating point from 0 to 1); optional `label` (class id, 0 unlabelled) and `instance` (0 none)
+    of any type, as long as their values are whole numbers.
+
+    Args:
+        path: the file; its stem, spaces replaced by `_`, becomes the scene's name.
+        label_map: class ids of the file to read as other ids; ids that it lacks stay as they are.
+
+    Returns:
+        The scene; semantic_ids, instance_ids, colors and faces are None where the file has none.
+
+    Raises:
+        ValueError: not a whole PLY file, no vertices, no coordinates, coordinates that are not
+            finite, or labels and instances that are not whole numbers of 0 or more.
+    """
+    elements = ply.read_ply(path)
+    vertex = elements.get("vertex")
+    if vertex is None or not len(vertex):
+        raise ValueError(f"{path}: expected vertices, found none")
+    present = vertex.dtype.names or ()
+    missing = [axis for axis in "xyz" if axis not in present]
+    if missing:
+        raise ValueError(
+            f"{path}: expected the vertex properties x, y, z, found no {', '.join(missing)} among "
+            f"{list(present)}"
+        )
+    vertices = np.stack([vertex[axis].astype(np.float64) for axis in "xyz"], axis=1)
+    wrong = np.count_nonzero(~np.isfinite(vertices).all(axis=1))
+    if wrong:
+        raise ValueError(
+            f"{path}: expected finite coordinates, found NaN or infinity at {wrong} of "
+            f"{len(vertices)} vertices; remove these vertices"
+        )
+    colors = None
+    if all(name in present for name in _COLORS):
+        colors = np.stack([_color_bytes(vertex[name]) for name in _COLORS], axis=1)
+    semantic_ids = instance_ids = None
+    if "label" in present:
+        semantic_ids = _ids(path, "label", vertex["label"], label_map or {})
+    if "instance" in present:
+        instance_ids = _ids(path, "instance", vertex["instance"], {})
+    return Scene(
+        name=re.sub(r"\s+", "_", pathlib.Path(path).stem),
+        vertices=vertices,
+        colors=colors,
+        faces=elements.get("faces"),
+        semantic_ids=semantic_ids,
+        instance_ids=instance_ids,
+    )
+
+
+def write_scan(path: str | pathlib.Path, scene: Scene, overwrite: bool = False) -> None:
+    """Writes a scene as a binary PLY file that `read_scan` reads back; features are not written.
+
+    `label` and `instance` are written as `ushort` where all of them fit, else as `int`.
+
+    Raises:
+        ValueError: the file exists and `overwrite` is False.
+    """
+    properties = {}
+    for name, ids in (("label", scene.semantic_ids), ("instance", scene.instance_ids)):
+        if ids is not None:
+            short = not ids.size or (ids.min() >= 0 and ids.max() <= np.iinfo(np.uint16).max)
+            properties[name] = ids.astype(np.uint16 if short else np.int32)
+    ply.write_ply(path, scene.vertices, scene.colors, scene.faces, properties, overwrite)
+
+
+def _color_bytes(values: np.ndarray) -> np.ndarray:
+    if values.dtype.kind == "f":
+        values = np.round(np.nan_to_num(values) * 255)
+    return np.clip(values, 0, 255).astype(np.uint8)
+
+
+def _ids(
+    path: str | pathlib.Path, name: str, values: np.ndarray, label_map: Mapping[int, int]
+) -> np.ndarray:
+    """Returns int32 [N] ids, mapped; raises ValueError for what is no id."""
+    found, rows = np.unique(values, return_inverse=True)
+    whole = np.isfinite(found) & (found == np.floor(found))
+    if not whole.all():
+        raise ValueError(
+            f"{path}: expected whole numbers in the vertex property '{name}', found "
+            f"{found[~whole][0]}"
+        )
+    ids = [label_map.get(int(value), int(value)) for value in found]
+    wrong = [value for value in ids if not 0 <= value <= _INT32.max]
+    if wrong:
+        advice = "; map it to 0 if it means unlabelled" if name == "label" else ""
+        raise ValueError(
+            f"{path}: expected ids from 0 to {_INT32.max} in the vertex property '{name}', found "
+            f"{wrong[0]}{advice}"
+        )
+    return np.array(ids, np.int32)[rows.reshape(-1)]

@@ -1,0 +1,190 @@
+"""Vertices to voxels and back."""
+
+import math
+import os
+import pathlib
+
+import numpy as np
+
+from mtml_tf.classes import ClassSet
+from mtml_tf.scene import Scene, VoxelScene
+
+# One forward pass at half width keeps, at each voxel of the grid, the 128 channels of the
+# transposed convolution and twice the 64 channels of the head, as float32.
+NETWORK_BYTES_PER_VOXEL = 4 * (128 + 64 + 64)
+_GIB = 1 << 30
+_MAX_SIZE = (1 << 31) - 2  # coordinates are int32
+_ADVICE = "take a larger voxel size or remove points that lie far from the rest"
+
+
+def voxelize(
+    scene: Scene,
+    voxel_size: float,
+    classes: ClassSet | None = None,
+    origin: np.ndarray | None = None,
+) -> VoxelScene:
+    """Sorts the vertices of a labelled scan into the voxels of a regular grid.
+
+    A vertex v lies in voxel floor((v - origin) / voxel_size). A voxel gets the label that most of
+    its vertices have, the instance that most of the vertices with that label have, and the mean
+    of its vertices' features; of equally frequent ids the smallest. Unlabelled (0) counts like
+    any other label. Takes O(N log N) time.
+
+    Args:
+        scene: N vertices, metres, with semantic_ids; instance_ids and features are optional.
+        voxel_size: edge length of a voxel, metres.
+        classes: where given, every semantic id must be 0 or one of them, and voxels of a class
+            without instances get instance 0.
+        origin: [3], metres, outer corner of voxel (0, 0, 0); the smallest x, y, z of the vertices
+            by default. No vertex may lie below it.
+
+    Returns:
+        The occupied voxels in row-major order of their coordinates; the grid is as large as the
+        scan, filled up to even sizes.
+
+    Raises:
+        ValueError: a voxel size that is not above 0, no vertices or not finite ones, vertices
+            below `origin`, no labels, a label that is not in `classes`, or a grid that needs more
+            memory than there is.
+    """
+    owner = f"scene {scene.name}"
+    if not (voxel_size > 0 and math.isfinite(voxel_size)):
+        raise ValueError(f"{owner}: expected a voxel size above 0 m, found {voxel_size}")
+    if scene.semantic_ids is None:
+        raise ValueError(
+            f"{owner}: expected a class id for each vertex (vertex property 'label'), found no "
+            "labels"
+        )
+    if not len(scene.vertices) or not np.isfinite(scene.vertices).all():
+        raise ValueError(f"{owner}: expected finite vertices, found none or some that are not")
+    if classes is not None:
+        try:
+            classes.channels_of(scene.semantic_ids)
+        except ValueError as error:
+            raise ValueError(f"{owner}: {error}") from error
+    lowest = scene.vertices.min(axis=0)
+    origin = np.array(lowest if origin is None else origin, np.float64)
+    if np.any(lowest < origin):
+        raise ValueError(
+            f"{owner}: expected no vertex below the origin {origin.tolist()}, found "
+            f"{lowest.tolist()}"
+        )
+    with np.errstate(over="ignore"):
+        extent = np.floor((scene.vertices.max(axis=0) - origin) / voxel_size)
+    if not np.all(extent < _MAX_SIZE):
+        raise ValueError(
+            f"{owner}: expected fewer than {_MAX_SIZE} voxels along each axis, found "
+            f"{extent.max():.3g} voxels of {voxel_size:g} m; {_ADVICE}"
+        )
+    # Python's integers do not overflow, and a grid that fits into memory has 64-bit keys.
+    sizes = [int(size) + 1 for size in extent]
+    grid_shape = (sizes[0] + sizes[0] % 2, sizes[1] + sizes[1] % 2, sizes[2] + sizes[2] % 2)
+    check_grid_memory(owner, grid_shape, voxel_size)
+
+    cells = np.floor((scene.vertices - origin) / voxel_size).astype(np.int64)
+    keys, vertex_to_voxel = np.unique(
+        (cells[:, 0] * grid_shape[1] + cells[:, 1]) * grid_shape[2] + cells[:, 2],
+        return_inverse=True,
+    )
+    vertex_to_voxel = vertex_to_voxel.reshape(-1)
+    semantic_ids = _majority(vertex_to_voxel, scene.semantic_ids, len(keys))
+    instance_ids = None
+    if scene.instance_ids is not None:
+        agree = scene.semantic_ids == semantic_ids[vertex_to_voxel]
+        instance_ids = _majority(vertex_to_voxel[agree], scene.instance_ids[agree], len(keys))
+        if classes is not None:
+            instance_ids[~classes.is_thing(semantic_ids)] = 0
+    features = None
+    if scene.features is not None:
+        features = _means(vertex_to_voxel, scene.features, len(keys))
+    return VoxelScene(
+        name=scene.name,
+        coordinates=np.stack(np.unravel_index(keys, grid_shape), axis=1).astype(np.int32),
+        grid_shape=grid_shape,
+        voxel_size=float(voxel_size),
+        origin=origin,
+        semantic_ids=semantic_ids,
+        instance_ids=instance_ids,
+        features=features,
+        vertex_to_voxel=vertex_to_voxel.astype(np.int32),
+    )
+
+
+def devoxelize(values: np.ndarray, voxel_scene: VoxelScene) -> np.ndarray:
+    """Gives each vertex the value of its voxel: [M, ...] to [N, ...].
+
+    Raises:
+        ValueError: not one value a voxel, or a scene that is voxels only.
+    """
+    owner = f"scene {voxel_scene.name}"
+    if voxel_scene.vertex_to_voxel is None:
+        raise ValueError(f"{owner}: expected a vertex_to_voxel index, found a scene of voxels only")
+    if len(values) != len(voxel_scene.coordinates):
+        raise ValueError(
+            f"{owner}: expected {len(voxel_scene.coordinates)} values, one a voxel, found "
+            f"{len(values)}"
+        )
+    return np.asarray(values)[voxel_scene.vertex_to_voxel]
+
+
+def check_grid_memory(
+    owner: str,
+    grid_shape: tuple[int, int, int],
+    voxel_size: float,
+    available_bytes: int | None = None,
+) -> None:
+    """Raises ValueError where the network's dense grid would need more memory than there is.
+
+    Args:
+        owner: what the grid belongs to, as it is named in the sentence.
+        grid_shape: (X, Y, Z), voxels.
+        voxel_size: edge length, metres; for the sentence.
+        available_bytes: memory to compare with; that of the machine by default.
+
+    Raises:
+        ValueError: X * Y * Z * `NETWORK_BYTES_PER_VOXEL` is above `available_bytes`.
+    """
+    if available_bytes is None:
+        available_bytes = available_memory()
+    needed = math.prod(grid_shape) * NETWORK_BYTES_PER_VOXEL
+    if needed > available_bytes:
+        raise ValueError(
+            f"{owner}: expected a grid that fits into memory, found "
+            f"{' x '.join(str(size) for size in grid_shape)} voxels of {voxel_size:g} m, which "
+            f"need about {needed / _GIB:.3g} GiB where {available_bytes / _GIB:.3g} GiB are "
+            f"available; {_ADVICE}"
+        )
+
+
+def available_memory() -> int:
+    """Returns the memory, bytes, that a new process can have without swapping."""
+    meminfo = pathlib.Path("/proc/meminfo")
+    if meminfo.is_file():
+        for line in meminfo.read_text(encoding="ascii").splitlines():
+            if line.startswith("MemAvailable:"):
+                return int(line.split()[1]) * 1024
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+
+
+def _majority(groups: np.ndarray, ids: np.ndarray, num_groups: int) -> np.ndarray:
+    """Returns int32 [num_groups], the most frequent id of each group; the smallest of equals.
+
+    Args:
+        groups: integers [N] in [0, num_groups); each group occurs.
+        ids: integers [N].
+        num_groups: how many groups.
+    """
+    distinct, ranks = np.unique(ids, return_inverse=True)
+    pairs, counts = np.unique(groups * len(distinct) + ranks.reshape(-1), return_counts=True)
+    pair_groups = pairs // len(distinct)
+    # Pairs come sorted by group, then id; the stable sort keeps the smaller id of equals first.
+    order = np.lexsort((-counts, pair_groups))
+    first = np.searchsorted(pair_groups, np.arange(num_groups))
+    return distinct[pairs[order[first]] % len(distinct)].astype(np.int32)
+
+
+def _means(groups: np.ndarray, values: np.ndarray, num_groups: int) -> np.ndarray:
+    """Returns float32 [num_groups, C], the mean of each group's rows of `values` [N, C]."""
+    counts = np.bincount(groups, minlength=num_groups)
+    sums = [np.bincount(groups, column, num_groups) for column in values.T]
+    return (np.stack(sums, axis=1) / counts[:, None]).astype(np.float32)

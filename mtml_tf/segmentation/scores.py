@@ -1,0 +1,177 @@
+"""How good a proposal is (paper section 3.2, post-processing): three scores and the final one.
+
+All functions score P proposals at once. A proposal is an index set: int32 [k], k at least 1, rows
+of the scene's M voxels.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+import numpy as np
+
+from mtml_tf.scene import VoxelScene
+from mtml_tf.segmentation.proposals import index_sets, majority_labels, members
+
+Array = np.ndarray
+
+# Natural logarithm of the number of voxels. Below this spread (28 %), a difference in size says
+# more about the borders of the mask than about the object.
+_LEAST_STD = 0.25
+# Standard deviations; what is farther off is just as odd.
+_MOST_DEVIATION = 3.0
+
+
+def direction_coherency(proposals: Sequence[Array], coordinates: Array, direction: Array) -> Array:
+    """Mean cosine between predicted directions and those to the proposal's centre.
+
+    This is -L_dir (Eq. 5) of the proposal taken as an instance: v_i is the predicted direction,
+    normalised, and v_i^GT points from the voxel to the proposal's centre, the mean of its voxels.
+    A voxel exactly at the centre, or one whose prediction is zero, counts as 0.
+
+    Args:
+        proposals: P index sets.
+        coordinates: int32 [M, 3], voxels.
+        direction: float32 [M, 3], of any length.
+
+    Returns:
+        float64 [P] in [-1, 1].
+    """
+    owners, rows = members(proposals)
+    places = coordinates[rows].astype(np.float64)
+    to_centre = _means(owners, places, len(proposals))[owners] - places
+    cosines = np.einsum("td,td->t", _normalized(direction)[rows], _normalized(to_centre))
+    return np.clip(_means(owners, cosines[:, None], len(proposals))[:, 0], -1, 1)
+
+
+def feature_coherency(proposals: Sequence[Array], embedding: Array, threshold: float) -> Array:
+    """Share of a proposal's voxels whose feature is within a threshold of its mean feature.
+
+    Paper: the number of such voxels; we: their share, so that only the size score scores size.
+
+    Args:
+        proposals: P index sets.
+        embedding: float32 [M, E].
+        threshold: distance in units of the embedding; a feature at exactly this distance counts.
+
+    Returns:
+        float64 [P] in [0, 1].
+    """
+    owners, rows = members(proposals)
+    features = embedding[rows].astype(np.float64)
+    distances = np.linalg.norm(features - _means(owners, features, len(proposals))[owners], axis=1)
+    within = (distances <= threshold).astype(np.float64)
+    return _means(owners, within[:, None], len(proposals))[:, 0]
+
+
+def size_score(
+    proposals: Sequence[Array],
+    class_ids: Array,
+    statistics: Mapping[int, tuple[float, float]],
+) -> Array:
+    """Favours sizes that are regular for the class: exp(-z^2 / 2), with |z| at most 3.
+
+    z = (ln k - mean) / std for a proposal of k voxels; mean and std are those of its class. The
+    bound keeps an odd size from deciding alone. A class without statistics scores 1.
+
+    Args:
+        proposals: P index sets.
+        class_ids: int32 [P].
+        statistics: for each class id, mean and standard deviation of the natural logarithm of
+            the number of voxels; see `size_statistics`.
+
+    Returns:
+        float64 [P] in [0.011, 1].
+    """
+    sizes = np.array([len(indices) for indices in proposals], np.float64)
+    known = np.array([int(class_id) in statistics for class_id in class_ids], bool)
+    expected = np.array([statistics.get(int(i), (0.0, 1.0)) for i in class_ids]).reshape(-1, 2)
+    deviation = (np.log(sizes) - expected[:, 0]) / expected[:, 1]
+    deviation = np.clip(deviation, -_MOST_DEVIATION, _MOST_DEVIATION)
+    return np.where(known, np.exp(-(deviation**2) / 2), 1.0)
+
+
+def final_score(
+    direction: Array | None,
+    feature: Array,
+    size: Array,
+    direction_weight: float,
+    feature_weight: float,
+    size_weight: float,
+) -> Array:
+    """The one score that sorts, suppresses and is the confidence: a weighted geometric mean.
+
+        score = (max(direction, 0)^w_d * feature^w_f * size^w_s) ^ (1 / (w_d + w_f + w_s))
+
+    A proposal must do well in all three; one whose directions lead away from its centre on
+    average scores 0. All weights 0 give 1.
+
+    Args:
+        direction: float64 [P], direction coherency; None where w_d is 0.
+        feature: float64 [P], feature coherency.
+        size: float64 [P], size score.
+        direction_weight: w_d, at least 0.
+        feature_weight: w_f, at least 0.
+        size_weight: w_s, at least 0.
+
+    Returns:
+        float64 [P] in [0, 1].
+
+    Raises:
+        ValueError: no direction scores, though they have a weight.
+    """
+    if direction is None:
+        if direction_weight > 0:
+            raise ValueError(
+                f"expected a direction_weight of 0 where no directions are given, found "
+                f"{direction_weight}"
+            )
+        direction = np.ones(len(feature))
+    product = (
+        np.maximum(direction, 0) ** direction_weight * feature**feature_weight * size**size_weight
+    )
+    total = direction_weight + feature_weight + size_weight
+    return product ** (1 / total) if total > 0 else product
+
+
+def size_statistics(voxel_scenes: Iterable[VoxelScene]) -> dict[int, tuple[float, float]]:
+    """Measures how large the instances of each class are.
+
+    An instance has the class that most of its voxels have; unlabelled ones are left out.
+
+    Args:
+        voxel_scenes: training scenes, with instance ids.
+
+    Returns:
+        For each class id found, in ascending order: mean and standard deviation (at least 0.25)
+        of the natural logarithm of the number of voxels of its instances.
+
+    Raises:
+        ValueError: a scene without instance ids.
+    """
+    logarithms: dict[int, list[float]] = {}
+    for voxel_scene in voxel_scenes:
+        if voxel_scene.instance_ids is None:
+            raise ValueError(
+                f"scene {voxel_scene.name}: expected instance ids to measure sizes, found none"
+            )
+        sets = index_sets(voxel_scene.instance_ids)
+        instances = [indices for indices in sets if voxel_scene.instance_ids[indices[0]] > 0]
+        class_ids = majority_labels(instances, voxel_scene.semantic_ids)
+        for indices, class_id in zip(instances, class_ids.tolist(), strict=True):
+            if class_id > 0:
+                logarithms.setdefault(class_id, []).append(float(np.log(len(indices))))
+    return {
+        class_id: (float(np.mean(values)), max(_LEAST_STD, float(np.std(values))))
+        for class_id, values in sorted(logarithms.items())
+    }
+
+
+def _means(owners: Array, values: Array, count: int) -> Array:
+    """Returns float64 [count, D], the mean of the rows of `values` [T, D] that each owner has."""
+    sums = [np.bincount(owners, column, count) for column in values.T]
+    return np.stack(sums, axis=1) / np.bincount(owners, minlength=count)[:, None]
+
+
+def _normalized(vectors: Array) -> Array:
+    """Returns float64 vectors [T, D] of length 1; a zero vector stays zero."""
+    lengths = np.linalg.norm(vectors.astype(np.float64), axis=1, keepdims=True)
+    return vectors / np.where(lengths > 0, lengths, 1)

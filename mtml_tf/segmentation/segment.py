@@ -1,0 +1,138 @@
+"""From voxels with embedding and direction to instances (paper section 3.2, post-processing).
+
+    find proposals -> label and score them -> sort -> suppress -> (optional) one label a voxel
+
+`propose` does the costly first half and `select` the cheap second one, so that weights and
+thresholds can be tried many times on the same proposals.
+"""
+
+import dataclasses
+
+import numpy as np
+
+from mtml_tf.config import SegmentConfig
+from mtml_tf.scene import Instance, VoxelScene
+from mtml_tf.segmentation import scores
+from mtml_tf.segmentation.proposals import find_proposals, majority_labels
+from mtml_tf.segmentation.suppression import coherent_labelling, suppress
+
+Array = np.ndarray
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Proposals:
+    """P scored proposals of a scene, in the order in which they were found.
+
+    Attributes:
+        indices: P index sets, int32 [k] ascending rows of the scene's voxels.
+        class_ids: int32 [P], the label most of their voxels have.
+        direction: float64 [P] in [-1, 1], direction coherency, or None without directions.
+        feature: float64 [P] in [0, 1], feature coherency.
+        size: float64 [P] in [0, 1], size score.
+    """
+
+    indices: list[Array]
+    class_ids: Array
+    direction: Array | None
+    feature: Array
+    size: Array
+
+
+def segment(
+    voxel_scene: VoxelScene, embedding: Array, direction: Array | None, config: SegmentConfig
+) -> list[Instance]:
+    """Segments a scene into instances.
+
+    Args:
+        voxel_scene: the scene; only voxels of `config.thing_ids` take part.
+        embedding: float32 [M, E], a feature for each voxel.
+        direction: float32 [M, 3], the predicted direction to the object's centre, of any length;
+            or None, which takes a `direction_weight` of 0.
+        config: see `SegmentConfig`.
+
+    Returns:
+        Instances of voxel rows, best first; none for a scene without things. They may overlap
+        unless `config.coherent`.
+
+    Raises:
+        ValueError: arrays that do not have one finite row for each voxel, or no direction though
+            it has a weight.
+    """
+    return select(propose(voxel_scene, embedding, direction, config), config)
+
+
+def propose(
+    voxel_scene: VoxelScene, embedding: Array, direction: Array | None, config: SegmentConfig
+) -> Proposals:
+    """Finds, labels and scores the proposals. Arguments and errors are those of `segment`.
+
+    Of `config`, the weights, `suppression_iou` and `coherent` have no influence here.
+    """
+    _check_rows(voxel_scene, "embedding", embedding)
+    if direction is not None:
+        _check_rows(voxel_scene, "direction", direction)
+    indices = find_proposals(voxel_scene, embedding, config)
+    class_ids = majority_labels(indices, voxel_scene.semantic_ids)
+    return Proposals(
+        indices,
+        class_ids,
+        None
+        if direction is None
+        else scores.direction_coherency(indices, voxel_scene.coordinates, direction),
+        scores.feature_coherency(indices, embedding, config.feature_threshold),
+        scores.size_score(indices, class_ids, config.size_statistics),
+    )
+
+
+def select(proposals: Proposals, config: SegmentConfig) -> list[Instance]:
+    """Chooses the instances among scored proposals.
+
+    Proposals are sorted by their final score, equal ones by size, largest first, then by their
+    first voxel.
+
+    Args:
+        proposals: what `propose` returns.
+        config: the weights, `suppression_iou`, `min_voxels` and `coherent` are used.
+
+    Returns:
+        Instances, best first.
+
+    Raises:
+        ValueError: no direction scores, though `direction_weight` is above 0.
+    """
+    score = scores.final_score(
+        proposals.direction,
+        proposals.feature,
+        proposals.size,
+        config.direction_weight,
+        config.feature_weight,
+        config.size_weight,
+    )
+    size = np.array([len(indices) for indices in proposals.indices], np.int64)
+    first = np.array([indices[0] for indices in proposals.indices], np.int64)
+    order = np.lexsort((first, -size, -score))
+    order = order[size[order] >= config.min_voxels]
+    ranked = [proposals.indices[row] for row in order]
+    order = order[suppress(ranked, proposals.class_ids[order], config.suppression_iou)]
+    chosen = [(row, proposals.indices[row]) for row in order]
+    if config.coherent:
+        left = coherent_labelling([indices for _, indices in chosen], config.min_voxels)
+        chosen = [(order[position], indices) for position, indices in left]
+    return [
+        Instance(int(proposals.class_ids[row]), float(score[row]), indices)
+        for row, indices in chosen
+    ]
+
+
+def _check_rows(voxel_scene: VoxelScene, name: str, array: Array) -> None:
+    count = len(voxel_scene.coordinates)
+    if array.ndim != 2 or len(array) != count:
+        raise ValueError(
+            f"scene {voxel_scene.name}: expected {count} rows in {name}, one for each voxel, "
+            f"found the shape {list(array.shape)}"
+        )
+    if not np.isfinite(array).all():
+        raise ValueError(
+            f"scene {voxel_scene.name}: expected finite values in {name}, found "
+            f"{array[~np.isfinite(array)][0]}"
+        )

@@ -1,0 +1,80 @@
+"""Tests of the settings: the paper's defaults, and what is refused."""
+
+import dataclasses
+
+import pytest
+
+from mtml_tf.config import LossConfig, NetworkConfig, SegmentConfig
+
+
+def test_the_default_network_is_the_papers_at_half_width():
+    config = NetworkConfig()
+    assert config.input_channels == 20
+    assert 30 + 8 * sum(config.dilations) == 142
+    assert [config.filters(full) for full in (16, 32, 64, 128, 256)] == [8, 16, 32, 64, 128]
+
+
+def test_the_default_loss_has_the_papers_weights():
+    config = LossConfig()
+    assert (config.gamma_var, config.gamma_dist, config.gamma_reg) == (1.0, 1.0, 0.001)
+    assert (config.delta_var, config.delta_dist) == (0.5, 1.5)
+
+
+def test_a_layer_keeps_at_least_one_filter():
+    assert NetworkConfig(width=1 / 16).filters(4) == 1
+
+
+def test_settings_are_frozen():
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        NetworkConfig().width = 1.0  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("settings", "sentence"),
+    [
+        ({"input_channels": 0}, "expected input_channels of at least 1, found 0"),
+        ({"width": 0.01}, "expected a width of at least 1/16, found 0.01"),
+        ({"dilations": (7,)}, r"expected two dilations of at least 1, found \(7,\)"),
+        ({"dilations": (7, 0)}, "expected two dilations of at least 1"),
+        ({"embedding_size": 0}, "expected an embedding_size of at least 1, found 0"),
+    ],
+)
+def test_an_impossible_network_is_refused(settings, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        NetworkConfig(**settings)
+
+
+@pytest.mark.parametrize(
+    ("settings", "sentence"),
+    [
+        ({"delta_var": -0.1}, "expected delta_var of at least 0, found -0.1"),
+        ({"gamma_reg": float("nan")}, "expected gamma_reg of at least 0, found nan"),
+        ({"alpha_feature": 0.0, "alpha_direction": 0.0}, "above 0, found both 0"),
+    ],
+)
+def test_an_impossible_loss_is_refused(settings, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        LossConfig(**settings)
+
+
+@pytest.mark.parametrize(
+    ("settings", "sentence"),
+    [
+        ({"thing_ids": ()}, "expected at least one thing class, found none"),
+        ({"bandwidths": (1.0, 0.0)}, "expected bandwidths above 0"),
+        ({"connectivity": 8}, "expected connectivity 6, 18 or 26, found 8"),
+        ({"feature_threshold": 0.0}, "expected a feature_threshold above 0"),
+        ({"suppression_iou": 1.1}, "expected suppression_iou in 0..1, found 1.1"),
+        ({"min_voxels": 0}, "expected min_voxels of at least 1, found 0"),
+        ({"direction_weight": -1.0}, "expected direction_weight of at least 0, found -1.0"),
+        ({"size_weight": -1.0}, "expected size_weight of at least 0, found -1.0"),
+    ],
+)
+def test_an_impossible_segmentation_is_refused(settings, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        SegmentConfig(**{"thing_ids": (1,), **settings})
+
+
+def test_two_configs_do_not_share_their_size_statistics():
+    first, second = SegmentConfig(thing_ids=(1,)), SegmentConfig(thing_ids=(1,))
+    assert first.size_statistics is not second.size_statistics

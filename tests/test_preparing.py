@@ -1,0 +1,79 @@
+"""A folder of labelled scans becomes voxelized scenes, or one sentence."""
+
+import numpy as np
+import pytest
+
+from mtml_tf.classes import ClassSet
+from mtml_tf.scans import preparing, scan
+from mtml_tf.scene import Scene
+
+CLASSES = ClassSet((1, 2), ("table", "object"), ("stuff", "thing"))
+
+
+def write(folder, stem, labels=(1, 2, 2), instances=(0, 1, 1)):
+    vertices = np.array([[0.0, 0, 0], [0.5, 0, 0], [0.5, 0.25, 0]])
+    ids = [None if given is None else np.array(given, np.int32) for given in (labels, instances)]
+    scan.write_scan(folder / f"{stem}.ply", Scene(stem, vertices, None, None, *ids))
+
+
+def test_scans_come_in_natural_order_with_their_ground_truth(tmp_path):
+    for stem in ("learn10", "learn2", "extra"):
+        write(tmp_path, stem)
+    paths = preparing.find_scans(tmp_path, exclude_scenes=["extra"])
+    found = list(preparing.PreparedScans(paths, CLASSES, 0.1))
+    assert [voxel_scene.name for voxel_scene, _ in found] == ["learn2", "learn10"]
+    voxel_scene, truth = found[0]
+    np.testing.assert_array_equal(truth, [1000, 2001, 2001])
+    np.testing.assert_array_equal(voxel_scene.instance_ids, [0, 1, 1])
+
+
+def test_a_scan_without_instances_has_no_ground_truth(tmp_path):
+    write(tmp_path, "a", instances=None)
+    ((_, truth),) = preparing.PreparedScans(preparing.find_scans(tmp_path), CLASSES, 0.1)
+    assert truth is None
+
+
+def test_the_jitter_of_the_origin_depends_on_the_seed_and_the_name_alone(tmp_path):
+    for stem in ("a", "b"):
+        write(tmp_path, stem)
+
+    def origins(seed, *scenes):
+        paths = preparing.find_scans(tmp_path, scenes)
+        prepared = preparing.PreparedScans(paths, CLASSES, 0.1, origin_jitter_seed=seed)
+        return {scene.name: tuple(scene.origin) for scene, _ in prepared}
+
+    first = origins(1)
+    assert first["b"] == origins(1, "b")["b"]
+    assert first["a"] != first["b"]
+    assert first["a"] != origins(2)["a"]
+    assert all(-0.1 < value <= 0 for value in first["a"])
+
+
+@pytest.mark.parametrize(
+    ("labels", "sentence"),
+    [((1, 2, 9), r"b\.ply: scene b: .*found \[9\]"), (None, r"b\.ply: scene b: .*no labels")],
+)
+def test_one_bad_file_stops_all_and_is_named(labels, sentence, tmp_path):
+    write(tmp_path, "a")
+    write(tmp_path, "b", labels=labels)
+    with pytest.raises(ValueError, match=sentence):
+        list(preparing.PreparedScans(preparing.find_scans(tmp_path), CLASSES, 0.1))
+
+
+def test_two_scenes_of_one_name_are_refused(tmp_path):
+    write(tmp_path, "a b")
+    write(tmp_path, "a_b")
+    with pytest.raises(ValueError, match="expected a new scene name"):
+        list(preparing.PreparedScans(preparing.find_scans(tmp_path), CLASSES, 0.1))
+
+
+def test_a_folder_without_what_is_asked_for_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="none: expected a folder of PLY files, found no such"):
+        preparing.find_scans(tmp_path / "none")
+    with pytest.raises(ValueError, match="expected PLY files, found none"):
+        preparing.find_scans(tmp_path)
+    write(tmp_path, "a")
+    with pytest.raises(ValueError, match=r"expected the file b\.ply, found no such file"):
+        preparing.find_scans(tmp_path, ["a", "b"])
+    with pytest.raises(ValueError, match="found all excluded"):
+        preparing.find_scans(tmp_path, exclude_scenes=["a"])

@@ -1,0 +1,174 @@
+"""Vertices to voxels and back: majorities, order, limits."""
+
+import collections
+import math
+
+import hypothesis
+import numpy as np
+import pytest
+from hypothesis import strategies
+
+from mtml_tf.classes import ClassSet
+from mtml_tf.scans import voxels
+from mtml_tf.scene import Scene, VoxelScene
+
+CLASSES = ClassSet((1, 2, 3), ("table", "cup", "box"), ("stuff", "thing", "thing"))
+
+
+def scene(vertices, labels=None, instances=None, features=None):
+    count = len(vertices)
+    return Scene(
+        "desk",
+        np.array(vertices, np.float64),
+        semantic_ids=np.array([1] * count if labels is None else labels, np.int32),
+        instance_ids=None if instances is None else np.array(instances, np.int32),
+        features=None if features is None else np.array(features, np.float32),
+    )
+
+
+def one_voxel(labels, instances=None, classes=None):
+    return voxels.voxelize(scene([[0.5, 0.5, 0.5]] * len(labels), labels, instances), 1.0, classes)
+
+
+def test_a_vertex_lies_in_the_voxel_that_holds_it():
+    found = voxels.voxelize(scene([[2.5, -1, 0.2], [0.5, 1, 0.2], [0.6, 1.9, 0.3]]), 1.0)
+    np.testing.assert_array_equal(found.origin, [0.5, -1, 0.2])
+    np.testing.assert_array_equal(found.coordinates, [[0, 2, 0], [2, 0, 0]])
+    np.testing.assert_array_equal(found.vertex_to_voxel, [1, 0, 0])
+    assert found.grid_shape == (4, 4, 2)
+    assert found.coordinates.dtype == found.vertex_to_voxel.dtype == np.int32
+    assert found.instance_ids is None
+    assert found.features is None
+
+
+def test_every_vertex_is_within_half_a_voxel_of_its_voxels_centre():
+    vertices = np.random.default_rng(0).normal(size=(500, 3))
+    found = voxels.voxelize(scene(vertices), 0.3, origin=np.full(3, -10.0))
+    centres = found.origin + (found.coordinates + 0.5) * found.voxel_size
+    offset = np.abs(voxels.devoxelize(centres, found) - vertices)
+    assert offset.max() <= 0.15 + 1e-9
+
+
+@pytest.mark.parametrize(
+    ("labels", "expected"), [([2, 3, 3], 3), ([3, 2], 2), ([0, 0, 2], 0), ([2, 0], 0), ([5], 5)]
+)
+def test_the_most_frequent_label_wins_and_the_smaller_of_equals(labels, expected):
+    np.testing.assert_array_equal(one_voxel(labels).semantic_ids, [expected])
+
+
+def test_the_instance_is_that_of_the_winning_label():
+    # Instance 9 has most vertices, but they are split over two labels.
+    found = one_voxel([2, 2, 2, 3, 3], [4, 4, 9, 9, 9])
+    np.testing.assert_array_equal(found.semantic_ids, [2])
+    np.testing.assert_array_equal(found.instance_ids, [4])
+
+
+def test_stuff_has_no_instance_where_the_classes_are_known():
+    np.testing.assert_array_equal(one_voxel([1, 1], [4, 4]).instance_ids, [4])
+    np.testing.assert_array_equal(one_voxel([1, 1], [4, 4], CLASSES).instance_ids, [0])
+    np.testing.assert_array_equal(one_voxel([2, 2], [4, 4], CLASSES).instance_ids, [4])
+
+
+def test_features_are_averaged():
+    vertices = [[0, 0, 0], [0.1, 0, 0], [1.5, 0, 0]]
+    found = voxels.voxelize(scene(vertices, features=[[1, 0], [3, 1], [7, 7]]), 1.0)
+    np.testing.assert_array_equal(found.features, [[2, 0.5], [7, 7]])
+    assert found.features.dtype == np.float32
+
+
+@hypothesis.settings(max_examples=40, deadline=None)
+@hypothesis.given(seed=strategies.integers(0, 2**32 - 1), count=strategies.integers(1, 60))
+def test_voxels_equal_those_of_a_loop_over_vertices(seed, count):
+    rng = np.random.default_rng(seed)
+    given = scene(
+        rng.uniform(0, 2, (count, 3)), rng.integers(0, 4, count), rng.integers(0, 3, count)
+    )
+    found = voxels.voxelize(given, 0.7)
+    members = collections.defaultdict(list)
+    for vertex in range(count):
+        cell = tuple(
+            math.floor((given.vertices[vertex, axis] - given.vertices[:, axis].min()) / 0.7)
+            for axis in range(3)
+        )
+        members[cell].append(vertex)
+    assert [tuple(row) for row in found.coordinates.tolist()] == sorted(members)
+    for row, cell in enumerate(sorted(members)):
+        labels = given.semantic_ids[members[cell]].tolist()
+        label = min(set(labels), key=lambda value: (-labels.count(value), value))
+        instances = [given.instance_ids[v] for v in members[cell] if given.semantic_ids[v] == label]
+        instance = min(set(instances), key=lambda value: (-instances.count(value), value))
+        assert (found.semantic_ids[row], found.instance_ids[row]) == (label, instance)
+        assert all(found.vertex_to_voxel[vertex] == row for vertex in members[cell])
+
+
+def test_the_order_of_the_vertices_does_not_matter():
+    rng = np.random.default_rng(1)
+    vertices, labels = rng.random((300, 3)), rng.integers(0, 4, 300)
+    order = rng.permutation(300)
+    first = voxels.voxelize(scene(vertices, labels, labels), 0.2)
+    second = voxels.voxelize(scene(vertices[order], labels[order], labels[order]), 0.2)
+    np.testing.assert_array_equal(first.coordinates, second.coordinates)
+    np.testing.assert_array_equal(first.semantic_ids, second.semantic_ids)
+    np.testing.assert_array_equal(first.vertex_to_voxel[order], second.vertex_to_voxel)
+
+
+@pytest.mark.parametrize("voxel_size", [0, -0.01, np.nan, np.inf])
+def test_a_voxel_size_that_is_none_is_refused(voxel_size):
+    with pytest.raises(ValueError, match="scene desk: expected a voxel size above 0 m"):
+        voxels.voxelize(scene([[0, 0, 0]]), voxel_size)
+
+
+def test_a_scan_without_labels_is_refused():
+    with pytest.raises(ValueError, match=r"scene desk: .*vertex property 'label'.*found no labels"):
+        voxels.voxelize(Scene("desk", np.zeros((1, 3))), 0.1)
+
+
+def test_a_label_that_is_no_class_is_refused():
+    with pytest.raises(ValueError, match=r"scene desk: expected class ids .* found \[4, 9\]"):
+        one_voxel([1, 9, 4, 0], classes=CLASSES)
+
+
+@pytest.mark.parametrize("vertices", [np.zeros((0, 3)), [[0, 0, np.nan]]])
+def test_vertices_that_are_none_are_refused(vertices):
+    with pytest.raises(ValueError, match="scene desk: expected finite vertices"):
+        voxels.voxelize(scene(vertices), 0.1)
+
+
+def test_vertices_below_the_origin_are_refused():
+    with pytest.raises(ValueError, match="scene desk: expected no vertex below the origin"):
+        voxels.voxelize(scene([[0, 0, 0]]), 0.1, origin=np.array([0, 0.01, 0]))
+
+
+@pytest.mark.parametrize("outlier", [1e4, 1e7])
+def test_a_grid_too_large_for_the_memory_is_refused_before_it_is_made(outlier):
+    vertices = [[0, 0, 0], [outlier, outlier, 1]]
+    with pytest.raises(ValueError, match=r"scene desk: .* GiB .* larger voxel size or remove"):
+        voxels.voxelize(scene(vertices), 0.01)
+
+
+@pytest.mark.parametrize("outlier", [1e8, 1e12, 1e308])
+def test_an_absurd_extent_is_refused(outlier):
+    with pytest.raises(ValueError, match=r"scene desk: expected fewer than .* along each axis"):
+        voxels.voxelize(scene([[-outlier, 0, 0], [outlier, 0, 0]]), 0.01)
+
+
+def test_the_needed_and_the_available_memory_are_told():
+    voxels.check_grid_memory("scene a", (1024, 1024, 2), 0.01, available_bytes=1 << 31)
+    sentence = "found 1024 x 1024 x 4 voxels of 0.01 m, which need about 4 GiB where 2 GiB are"
+    with pytest.raises(ValueError, match="scene a: .*" + sentence):
+        voxels.check_grid_memory("scene a", (1024, 1024, 4), 0.01, available_bytes=1 << 31)
+
+
+def test_the_available_memory_is_that_of_a_computer():
+    assert 1 << 27 < voxels.available_memory() < 1 << 50
+
+
+def test_devoxelize_refuses_voxels_without_vertices_and_wrong_counts():
+    found = voxels.voxelize(scene([[0, 0, 0], [1, 1, 1]]), 0.5)
+    with pytest.raises(ValueError, match="expected 2 values, one a voxel, found 3"):
+        voxels.devoxelize(np.zeros(3), found)
+    toy = VoxelScene(
+        "toy", found.coordinates, found.grid_shape, 1.0, np.zeros(3), found.semantic_ids
+    )
+    with pytest.raises(ValueError, match="scene toy: expected a vertex_to_voxel index"):
+        voxels.devoxelize(np.zeros(2), toy)
