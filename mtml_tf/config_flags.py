@@ -69,13 +69,15 @@ def read_given(config_class: type, leave_out: Collection[str] = ()) -> Mapping[s
 def _fields(config_class: type, leave_out: Collection[str]) -> dict[str, tuple[Any, Any]]:
     """Returns (type, default) of the fields that get a flag."""
     kinds = typing.get_type_hints(config_class)
-    fields = dataclasses.fields(config_class)  # type: ignore[arg-type]
+    fields = dataclasses.fields(config_class)
     return {f.name: (kinds[f.name], f.default) for f in fields if f.name not in leave_out}
 
 
 def _field_helps(config_class: type) -> dict[str, str]:
     """Parses the `Attributes:` section of a class's docstring: help by field."""
-    section = inspect.getdoc(config_class).partition("Attributes:\n")[2].partition("\n\n")[0]
+    section = (
+        (inspect.getdoc(config_class) or "").partition("Attributes:\n")[2].partition("\n\n")[0]
+    )
     helps: dict[str, str] = {}
     for entry in re.split(r"\n(?=    \w)", "\n" + section):
         names, _, text = entry.strip().partition(":")

@@ -7,7 +7,7 @@ import platform
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sized
 from typing import TypeVar
 
 import tqdm
@@ -74,7 +74,7 @@ def progress(items: Iterable[Item], what: str, total: int | None = None) -> Iter
         what: the noun to show, such as "scenes".
         total: how many there are, where `items` has no length.
     """
-    if total is None and hasattr(items, "__len__"):
+    if total is None and isinstance(items, Sized):
         total = len(items)
     if sys.stderr.isatty():
         yield from tqdm.tqdm(items, desc=what, total=total, file=sys.stderr)

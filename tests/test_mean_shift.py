@@ -106,6 +106,23 @@ def test_features_far_apart_keep_their_precision():
     assert len(set(labels.tolist())) == 3
 
 
+def test_every_centre_is_the_mean_of_all_features_in_its_window():
+    features = np.random.default_rng(0).uniform(-3, 3, (3000, 2)).astype(np.float32)
+    _, centres = mean_shift(features, 1.0)
+    near = np.linalg.norm(features[:, None] - centres, axis=2) <= 1.0
+    means = near.T.astype(np.float64) @ features / near.sum(axis=0)[:, None]
+    # A step of the tolerance, 0.001, may let in or leave out a feature at the rim.
+    np.testing.assert_allclose(means, centres, atol=0.01)
+
+
+def test_features_near_the_rim_of_a_window_count():
+    # Three quarters of a circle, all within 0.98 and most beyond 0.6 of their mean.
+    angles = np.linspace(0, 1.5 * np.pi, 1000)
+    features = (0.75 * np.stack([np.cos(angles), np.sin(angles)], axis=1)).astype(np.float32)
+    _, centres = mean_shift(features, 1.0)
+    np.testing.assert_allclose(centres, [features.mean(axis=0)], atol=1e-5)
+
+
 def test_every_feature_goes_to_the_nearest_centre():
     features, _ = blobs(1000, bridges=0.3)
     labels, centres = mean_shift(features, 1.0)

@@ -47,7 +47,7 @@ def test_direction_coherency_is_the_same_after_a_translation():
     coordinates, direction = random.integers(0, 20, (50, 3)), random.normal(size=(50, 3))
     proposals = [np.arange(50, dtype=np.int32), np.arange(7, 30, dtype=np.int32)]
     np.testing.assert_allclose(
-        direction_score(direction, coordinates + [1000, -5, 3], proposals),
+        direction_score(direction, coordinates + np.array([1000, -5, 3]), proposals),
         direction_score(direction, coordinates, proposals),
         atol=1e-12,
     )

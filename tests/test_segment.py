@@ -181,6 +181,12 @@ def test_a_sweep_may_reuse_proposals():
         assert [i.score for i in chosen] == [i.score for i in again]
 
 
+def test_a_larger_smallest_size_applies_to_proposals_that_were_found_before():
+    proposals = propose(SCENE, *perfect_outputs(SCENE), CONFIG)
+    instances = select(proposals, dataclasses.replace(CONFIG, min_voxels=70))
+    assert {len(i.indices) for i in instances} == {72, 128}  # the tower, and two boxes as one
+
+
 def test_a_scene_without_things_has_no_instances():
     scene = make_scene([])
     count = len(scene.coordinates)

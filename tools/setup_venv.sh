@@ -10,10 +10,8 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 # In an empty environment bash finds commands by a default path that its children don't see.
 export PATH
 venv="${VENV:-.venv}"
-files=(requirements.txt constraints.txt setup.cfg pyproject.toml)
 requirements=(-r requirements.txt)
 if [ "${1:-}" = "--dev" ]; then
-    files+=(requirements-dev.txt)
     requirements+=(-r requirements-dev.txt)
 elif [ $# -gt 0 ]; then
     echo "usage: bash tools/setup_venv.sh [--dev]" >&2
@@ -30,9 +28,8 @@ install_packages() {
         return 1
     fi
     say "installing the system packages $*"
-    apt-get update -qq >&2 &&
-        DEBIAN_FRONTEND=noninteractive \
-            apt-get install -y -qq --no-install-recommends "$@" >/dev/null
+    apt-get update -qq >&2 || say "apt-get update failed; trying with the package lists at hand"
+    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" >/dev/null
 }
 
 # Open3D loads these libraries when it is imported; training and scoring do without.
@@ -82,7 +79,7 @@ make_venv() {
 install_libraries
 # An environment that was cut off while it was made has no working pip; it is made anew.
 if ! "$venv/bin/python" -m pip --version >/dev/null 2>&1; then
-    if [ -e "$venv" ] && [ ! -e "$venv/pyvenv.cfg" ]; then
+    if [ -n "$(ls -A "$venv" 2>/dev/null)" ] && [ ! -e "$venv/pyvenv.cfg" ]; then
         say "$venv: expected a virtual environment, found something else; move it away"
         exit 1
     fi
@@ -91,11 +88,11 @@ fi
 
 # The path is part of the stamp because the editable install points to it.
 stamp="$venv/.installed${1:-}"
-digest="$( (pwd && cat "${files[@]}") | sha256sum)"
+digest="$( (pwd && cat requirements*.txt constraints.txt setup.cfg pyproject.toml) | sha256sum)"
 if [ ! -e "$stamp" ] || [ "$(cat "$stamp")" != "$digest" ]; then
     say "installing Python packages into $venv (about 1 GB to load, some minutes)"
     pip=("$venv/bin/python" -m pip --disable-pip-version-check --no-input install --quiet)
     "${pip[@]}" "${requirements[@]}" -c constraints.txt
     "${pip[@]}" --no-deps --no-build-isolation -e .
-    echo "$digest" >"$stamp"
+    echo "$digest" | tee "$stamp" >"$venv/.installed"
 fi

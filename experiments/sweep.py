@@ -1,0 +1,90 @@
+"""Tries settings of the post-processing on training scenes.
+
+    python -m experiments.sweep --run_dir=runs/table1/multi_task --data_dir=data/toy
+
+Prints AP and AP50 of every combination, best first. The defaults of `SegmentConfig` were chosen
+so; test scenes are never looked at.
+"""
+
+import dataclasses
+import itertools
+import pathlib
+
+import numpy as np
+from absl import flags
+
+from experiments.running import encode_markdown
+from mtml_tf import files, program
+from mtml_tf.config import SegmentConfig
+from mtml_tf.scoring.average_precision import average_precision
+from mtml_tf.scoring.ground_truth import ground_truth_ids
+from mtml_tf.segmentation.segment import propose, select
+
+FLAGS = flags.FLAGS
+
+flags.DEFINE_string("run_dir", None, "Run folder of a trained model.")
+flags.DEFINE_string("data_dir", None, "Data folder.")
+flags.DEFINE_string("split", "train", "Split to try on.")
+flags.DEFINE_integer("num_scenes", 60, "Scenes, evenly spaced in the split.", lower_bound=1)
+flags.DEFINE_integer("min_vertices", 100, "Smallest ground truth that counts, voxels.")
+flags.DEFINE_integer("show", 20, "Best combinations to print.")
+flags.DEFINE_string("output_md", "", "Markdown file for the table; empty for none.")
+
+# Settings that change the proposals (costly), and those that only choose among them (cheap).
+PROPOSING = {
+    "bandwidths": [(0.6,), (1.0,), (0.6, 1.0, 1.5)],
+    "feature_threshold": [0.5, 1.0],
+}
+CHOOSING = {
+    "direction_weight": [0.0, 0.5, 1.0, 2.0],
+    "feature_weight": [0.0, 1.0],
+    "size_weight": [0.0, 0.5, 1.0],
+    "suppression_iou": [0.2, 0.4],
+    "min_voxels": [10, 50],
+}
+
+
+def combinations(settings: dict) -> list[dict]:
+    """Returns every combination of the listed values."""
+    return [dict(zip(settings, v, strict=True)) for v in itertools.product(*settings.values())]
+
+
+def main() -> None:
+    """Reads the flags, tries all combinations and prints the best."""
+    from mtml_tf.learning.models import load_model
+    from mtml_tf.learning.records import DataFolder
+
+    model, folder = load_model(FLAGS.run_dir), DataFolder(FLAGS.data_dir)
+    entries = folder.entries(FLAGS.split)
+    count = min(FLAGS.num_scenes, len(entries))
+    scenes = [folder.scene(entries[i]) for i in np.linspace(0, len(entries) - 1, count).astype(int)]
+    predicted = [model.predict(scene) for scene in program.progress(scenes, "scenes")]
+    truths = [ground_truth_ids(scene, folder.classes) for scene in scenes]
+
+    results = []
+    for proposing in program.progress(combinations(PROPOSING), "proposal settings"):
+        config = dataclasses.replace(model.config.segment, **proposing)
+        proposals = [
+            propose(scene, embedding, direction, config)
+            for scene, (embedding, direction) in zip(scenes, predicted, strict=True)
+        ]
+        for choosing in combinations(CHOOSING):
+            chosen: SegmentConfig = dataclasses.replace(config, **choosing)
+            instances = [select(found, chosen) for found in proposals]
+            pairs = zip(truths, instances, strict=True)
+            average = average_precision(pairs, folder.classes, FLAGS.min_vertices).average
+            results.append((average.ap50, average.ap, {**proposing, **choosing}))
+    results.sort(key=lambda result: result[:2], reverse=True)
+    header = ["rank", *results[0][2], "AP50", "AP"]
+    rows = [
+        [str(rank), *(str(v) for v in settings.values()), f"{ap50:.4f}", f"{ap:.4f}"]
+        for rank, (ap50, ap, settings) in enumerate(results[: FLAGS.show], start=1)
+    ]
+    text = encode_markdown([header, *rows]) + "\n"
+    print(text)
+    if FLAGS.output_md:
+        files.write_text(pathlib.Path(FLAGS.output_md), text)
+
+
+if __name__ == "__main__":
+    program.run(main, required=["run_dir", "data_dir"])

@@ -1,0 +1,40 @@
+"""Makes the paper's synthetic scenes: `python tools/make_toy.py --output_dir=data/toy`."""
+
+import os
+
+from absl import flags
+
+from mtml_tf import program
+from mtml_tf.scans import toy
+
+FLAGS = flags.FLAGS
+
+flags.DEFINE_string("output_dir", None, "Data folder to write.")
+flags.DEFINE_integer("num_train", 900, "Training scenes.", lower_bound=0)
+flags.DEFINE_integer("num_test", 100, "Test scenes.", lower_bound=0)
+flags.DEFINE_integer("seed", 0, "Of the data set.", lower_bound=0)
+flags.DEFINE_float("contact_probability", 0.35, "That a box touches one already there.")
+flags.DEFINE_integer("workers", os.cpu_count() or 1, "Processes; the scenes don't depend on it.")
+flags.DEFINE_bool("overwrite", False, "Replace splits that exist.")
+
+
+def main() -> None:
+    """Reads the flags and writes the scenes."""
+    from mtml_tf.learning.records import write_data_folder
+    from mtml_tf.scoring.ground_truth import ground_truth_ids
+
+    config = toy.ToyConfig(contact_probability=FLAGS.contact_probability)
+    counts = {"train": FLAGS.num_train, "test": FLAGS.num_test}
+    splits = {
+        split: (
+            (scene, ground_truth_ids(scene, toy.TOY_CLASSES))
+            for scene in toy.make_toy_scenes(split, count, FLAGS.seed, config, FLAGS.workers)
+        )
+        for split, count in counts.items()
+        if count
+    }
+    write_data_folder(FLAGS.output_dir, toy.TOY_CLASSES, splits, FLAGS.overwrite)
+
+
+if __name__ == "__main__":
+    program.run(main, required=["output_dir"])
