@@ -43,9 +43,7 @@ class Workplace:
             )
         return run_dir
 
-    def score_model(
-        self, name: str, run_dir: pathlib.Path, split: str, *settings: str
-    ) -> ApTable:
+    def score_model(self, name: str, run_dir: pathlib.Path, split: str, *settings: str) -> ApTable:
         """Predicts a split unless that is done, and scores it."""
         output_dir = self.work_dir / "predictions" / name
         if not output_dir.exists():

@@ -44,6 +44,7 @@ def mean_direction_error(data_dir: pathlib.Path, run_dir: pathlib.Path) -> float
     errors = [
         direction_errors(model.predict(scene)[1], scene.coordinates, scene.instance_ids)
         for scene in records.DataFolder(data_dir).scenes(SPLIT)
+        if scene.instance_ids is not None
     ]
     return float(np.concatenate(errors).mean())
 
@@ -54,7 +55,9 @@ def table_rows(names: list[str], tables: dict[str, ApTable]) -> list[list[str]]:
     for method, table in tables.items():
         rows[0] += [TITLES[method], "paper"]
         paper = [*TABLE_1[method], np.mean(TABLE_1[method])]
-        for row, ours, printed in zip(rows[1:], [*table.ap50, table.average.ap50], paper, strict=True):
+        for row, ours, printed in zip(
+            rows[1:], [*table.ap50, table.average.ap50], paper, strict=True
+        ):
             row += [f"{100 * ours:.1f}", f"{printed:.1f}"]
     return rows
 
@@ -67,7 +70,9 @@ def main() -> None:
     trained = QUICK if FLAGS.quick else TRAINED
     run_dirs = {name: here.train(name, flagfile) for name, flagfile in trained.items()}
 
-    tables = {"connected_components": here.score_connected_components("connected_components", SPLIT)}
+    tables = {
+        "connected_components": here.score_connected_components("connected_components", SPLIT)
+    }
     for name in ("fe_only", "multi_task"):
         if name in run_dirs:
             tables[name] = here.score_model(name, run_dirs[name], SPLIT)
@@ -85,7 +90,8 @@ def main() -> None:
             f"\nAverage AP50 of the multi-task model, scored without direction: "
             f"{100 * blind.average.ap50:.1f} "
             f"(with it: {100 * tables['multi_task'].average.ap50:.1f})\n"
-            f"\nMean direction error in degrees: multi-task {joint:.2f}, direction only {alone:.2f}\n"
+            f"\nMean direction error in degrees: multi-task {joint:.2f}, "
+            f"direction only {alone:.2f}\n"
         )
     print(text)
     here.write_table("table1", text, rows)

@@ -16,7 +16,9 @@ FLAGS = flags.FLAGS
 _FROM_MODEL = ["thing_ids", "size_statistics"]
 
 flags.DEFINE_string("run_dir", None, "Run folder of a trained model.")
-flags.DEFINE_enum("weights", "", ["", "best", "last"], "Which weights; the best ones there by default.")
+flags.DEFINE_enum(
+    "weights", "", ["", "best", "last"], "Which weights; the best ones there by default."
+)
 flags.DEFINE_string("data_dir", None, "Data folder of the scenes; with --split.")
 flags.DEFINE_string("split", "val", "Split of the data folder.")
 flags.DEFINE_string("scan", None, "A labelled scan (PLY) instead of a data folder.")

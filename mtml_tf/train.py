@@ -23,14 +23,16 @@ flags.adopt_module_key_flags(config_flags)
 
 def main() -> None:
     """Reads the flags and trains."""
-    network, loss, data, train = (
-        config_flags.read(config, _FROM_DATA.get(config, ())) for config in _CONFIGS[:-1]
-    )
-    segment = config_flags.read_given(SegmentConfig, _FROM_DATA[SegmentConfig])
-
     from mtml_tf.learning import training
 
-    experiment = training.Experiment(FLAGS.train_split, network, loss, data, train, segment)
+    experiment = training.Experiment(
+        FLAGS.train_split,
+        config_flags.read(NetworkConfig, _FROM_DATA[NetworkConfig]),
+        config_flags.read(LossConfig),
+        config_flags.read(DataConfig),
+        config_flags.read(TrainConfig),
+        config_flags.read_given(SegmentConfig, _FROM_DATA[SegmentConfig]),
+    )
     program.write_run_description(FLAGS.run_dir)
     training.train(FLAGS.data_dir, FLAGS.run_dir, experiment)
 

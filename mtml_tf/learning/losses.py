@@ -5,6 +5,8 @@ sums over segments: any number of instances, no loop over them. Values and gradi
 everywhere; a scene without instances has loss 0.
 """
 
+from typing import Any
+
 from mtml_tf.config import LossConfig
 from mtml_tf.learning.backend import keras, tf
 
@@ -132,7 +134,7 @@ class MultiTaskLoss(keras.layers.Layer):
     ids of different scenes never meet. A term of weight 0 is neither computed nor logged.
     """
 
-    def __init__(self, config: LossConfig, **kwargs):
+    def __init__(self, config: LossConfig, **kwargs: Any):
         super().__init__(**kwargs)
         self.config = config
 

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import pathlib
+from collections.abc import Callable
 
 import numpy as np
 
@@ -82,7 +83,7 @@ class Model:
         return segment(scene, embedding, direction, self.config.segment)
 
     @property
-    def _call(self):
+    def _call(self) -> Callable[[dict[str, tf.Tensor]], dict[str, tf.Tensor]]:
         """The network as one graph for scenes of any size."""
         if not hasattr(self.network, "call_graph"):
             self.network.call_graph = tf.function(
@@ -171,8 +172,6 @@ def load_model(path: str | pathlib.Path, weights: str = "") -> Model:
             "training reached its first checkpoint?"
         )
     network = VoxelNetwork(config.network)
-    restored = tf.train.Checkpoint(network=network.dense).read(
-        str(run_dir / found[0] / "weights")
-    )
+    restored = tf.train.Checkpoint(network=network.dense).read(str(run_dir / found[0] / "weights"))
     restored.assert_existing_objects_matched().expect_partial()
     return Model(config, network)

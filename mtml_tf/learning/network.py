@@ -12,8 +12,6 @@ voxel's object.
 Every convolution has a bias, stride 1 and 'same' padding. Sizes in comments are for width 1.
 """
 
-
-
 from mtml_tf.config import NetworkConfig
 from mtml_tf.learning.backend import keras, tf
 
@@ -49,7 +47,14 @@ def build_network(config: NetworkConfig, native_dilation: bool = False) -> keras
     """
     dilated_layer = DilatedConv3D if native_dilation else keras.layers.Conv3D
 
-    def conv(x, name, filters, size=3, dilation=1, activation=None):
+    def conv(
+        x: tf.Tensor,
+        name: str,
+        filters: int,
+        size: int = 3,
+        dilation: int = 1,
+        activation: str | None = None,
+    ) -> tf.Tensor:
         layer = keras.layers.Conv3D if dilation == 1 else dilated_layer
         return layer(
             config.filters(filters),
@@ -60,7 +65,7 @@ def build_network(config: NetworkConfig, native_dilation: bool = False) -> keras
             name=name,
         )(x)
 
-    def add(*tensors, name):
+    def add(*tensors: tf.Tensor, name: str) -> tf.Tensor:
         return keras.layers.Add(name=name)(tensors)
 
     grid = keras.Input((None, None, None, config.input_channels), name="grid")
@@ -90,14 +95,14 @@ def build_network(config: NetworkConfig, native_dilation: bool = False) -> keras
 
     x = keras.layers.Concatenate(name="concat")([dilated_2, dilated_1, block_3, block_2])
     x = keras.layers.ReLU(name=JOIN)(x)  # [B, X/2, Y/2, Z/2, 256]
-    x = keras.layers.Conv3DTranspose(
-        config.filters(256), 4, strides=2, padding="same", name=UP
-    )(x)  # [B, X, Y, Z, 256]
+    x = keras.layers.Conv3DTranspose(config.filters(256), 4, strides=2, padding="same", name=UP)(
+        x
+    )  # [B, X, Y, Z, 256]
     x = conv(x, HEAD[0], 128, size=1, activation="relu")  # [B, X, Y, Z, 128]
     x = conv(x, HEAD[1], 128, size=1, activation="relu")
-    outputs = keras.layers.Conv3D(
-        DIRECTION_SIZE + config.embedding_size, 1, name=HEAD[2]
-    )(x)  # [B, X, Y, Z, 3 + E]
+    outputs = keras.layers.Conv3D(DIRECTION_SIZE + config.embedding_size, 1, name=HEAD[2])(
+        x
+    )  # [B, X, Y, Z, 3 + E]
     return keras.Model(grid, split_outputs(outputs), name="mtml")
 
 

@@ -5,6 +5,7 @@ rounding (`Conv3D` on a grid that is zero elsewhere, `Conv3DTranspose` read at a
 """
 
 import itertools
+from collections.abc import Callable
 
 from mtml_tf.learning.backend import tf
 
@@ -63,7 +64,7 @@ def _sum_rows(rows: tf.Tensor, segments: tf.Tensor, count: tf.Tensor) -> tf.Tens
     """`unsorted_segment_sum` for segments that are never negative: its gradient is one gather."""
 
     @tf.custom_gradient
-    def summed(rows):
+    def summed(rows: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor], tf.Tensor]]:
         return tf.math.unsorted_segment_sum(rows, segments, count), lambda upstream: tf.gather(
             upstream, segments
         )

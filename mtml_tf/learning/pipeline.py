@@ -50,7 +50,9 @@ def make_dataset(
 
     if training:
         start = first_step * config.batch_size
-        stop = np.iinfo(np.int64).max if num_steps is None else start + num_steps * config.batch_size
+        stop = (
+            np.iinfo(np.int64).max if num_steps is None else start + num_steps * config.batch_size
+        )
     else:
         start, stop = 0, len(entries)
     examples = tf.data.Dataset.range(start, stop)
@@ -58,7 +60,9 @@ def make_dataset(
     def read(example: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         row = _row_of_example(example, len(entries), config.seed) if training else example
         record = tf.numpy_function(
-            lambda i: read_bytes(folder.path / entries[i].shard, entries[i].offset, entries[i].length),
+            lambda i: read_bytes(
+                folder.path / entries[i].shard, entries[i].offset, entries[i].length
+            ),
             [row],
             tf.string,
             stateful=False,
@@ -88,13 +92,18 @@ def make_dataset(
 def training_scenes(entries: list[RecordEntry], config: DataConfig, step: int) -> list[str]:
     """Returns the names of the scenes in the training batch of number `step`."""
     examples = range(step * config.batch_size, (step + 1) * config.batch_size)
-    rows = [int(_row_of_example(tf.constant(e, tf.int64), len(entries), config.seed)) for e in examples]
+    rows = [
+        int(_row_of_example(tf.constant(e, tf.int64), len(entries), config.seed)) for e in examples
+    ]
     return [entries[row].name for row in rows]
 
 
 def batch_of_one(scene: VoxelScene, classes: ClassSet) -> dict[str, tf.Tensor]:
     """Returns one scene as the network takes it (a batch of size 1), for prediction."""
-    values = {"coordinates": scene.coordinates, "grid_shape": np.asarray(scene.grid_shape, np.int32)}
+    values = {
+        "coordinates": scene.coordinates,
+        "grid_shape": np.asarray(scene.grid_shape, np.int32),
+    }
     if scene.features is None:
         values["channels"] = classes.channels_of(scene.semantic_ids)
     else:

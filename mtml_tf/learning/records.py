@@ -1,7 +1,7 @@
 """Data folders: voxelized scenes on disk.
 
-    manifest.json                     schema version; for each split its shards: records, SHA-256, names
-    index.json                        for each split its records: shard, offset, length, grid, voxels
+    manifest.json                     schema version; each split's shards: records, SHA-256, names
+    index.json                        each split's records: shard, offset, length, grid, voxels
     classes.csv
     <split>-00000-of-000NN.tfrecord   one record a scene, occupied voxels only
     ground_truth/<split>/<scene>.txt  class_id * 1000 + instance, one line a vertex
@@ -28,7 +28,12 @@ from mtml_tf.scene import VoxelScene
 from mtml_tf.scoring import benchmark_format
 
 SCHEMA_VERSION = 1
-MANIFEST, INDEX, CLASSES, GROUND_TRUTH = "manifest.json", "index.json", "classes.csv", "ground_truth"
+MANIFEST, INDEX, CLASSES, GROUND_TRUTH = (
+    "manifest.json",
+    "index.json",
+    "classes.csv",
+    "ground_truth",
+)
 _SCENES_PER_SHARD = 128
 # A TFRecord frames its data: length (8 bytes) and its checksum (4), data, checksum (4).
 _HEADER_BYTES, _FOOTER_BYTES = 12, 4
@@ -224,8 +229,8 @@ def read_bytes(path: str | pathlib.Path, offset: int, length: int) -> bytes:
         data = file.read(length)
     if len(data) != length:
         raise ValueError(
-            f"{path}: expected {length} bytes at {offset}, found {len(data)}; the file is cut, make "
-            "the data folder again"
+            f"{path}: expected {length} bytes at {offset}, found {len(data)}; the file is cut, "
+            "make the data folder again"
         )
     return data
 
@@ -304,9 +309,7 @@ def write_data_folder(
             "another folder"
         )
     output_dir.parent.mkdir(parents=True, exist_ok=True)
-    temporary = pathlib.Path(
-        tempfile.mkdtemp(prefix=f".{output_dir.name}.", dir=output_dir.parent)
-    )
+    temporary = pathlib.Path(tempfile.mkdtemp(prefix=f".{output_dir.name}.", dir=output_dir.parent))
     try:
         for split, scenes in splits.items():
             shards, entries = _write_split(temporary, split, scenes)
@@ -324,7 +327,8 @@ def _write_split(
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """Writes the shards and the ground truth of a split; returns its manifest and index."""
     entries: list[dict[str, Any]] = []
-    open_name, writer, offset = "", None, 0
+    open_name, offset = "", 0
+    writer: Any = None
     for scene, ground_truth in program.progress(scenes, f"{split} scenes"):
         if len(entries) % _SCENES_PER_SHARD == 0:
             if writer is not None:

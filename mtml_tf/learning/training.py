@@ -3,27 +3,23 @@
 import dataclasses
 import math
 import pathlib
-import sys
-import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
-import tqdm
 from absl import logging
 
 from mtml_tf.config import DataConfig, LossConfig, NetworkConfig, SegmentConfig, TrainConfig
-from mtml_tf.learning import models
+from mtml_tf.learning import callbacks, models
 from mtml_tf.learning.backend import keras, tf
 from mtml_tf.learning.losses import MultiTaskLoss
 from mtml_tf.learning.pipeline import len_of_features, make_dataset, training_scenes
 from mtml_tf.learning.records import DataFolder
 from mtml_tf.learning.voxel_network import VoxelNetwork
+from mtml_tf.scene import Instance
 from mtml_tf.scoring.average_precision import ApTable, average_precision
 from mtml_tf.scoring.ground_truth import ground_truth_ids
 from mtml_tf.segmentation.scores import size_statistics
-
-_LOG_INTERVAL_S = 30.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,7 +72,9 @@ def train(data_dir: str, run_dir: str, experiment: Experiment) -> models.Model:
     total_steps = steps_per_epoch * config.epochs
     with _strategy(config.strategy).scope():
         network = VoxelNetwork(model_config.network, config.execution)
-        keras_model = build_training_model(network, experiment.loss, len_of_features(folder, entries[0]))
+        keras_model = build_training_model(
+            network, experiment.loss, len_of_features(folder, entries[0])
+        )
         optimizer = keras.optimizers.Adam(_learning_rate(config, total_steps))
         optimizer.build(keras_model.trainable_variables)
         keras_model.compile(optimizer)
@@ -92,24 +90,32 @@ def train(data_dir: str, run_dir: str, experiment: Experiment) -> models.Model:
         initialise_from(network, config.init_from)
     model = models.Model(model_config, network)
 
-    callbacks = [
-        _StopOnNan(lambda step: training_scenes(entries, experiment.data, step), optimizer),
-        _Progress(optimizer, total_steps),
-    ]
-    if config.validation_split:
-        callbacks.append(_Validation(model, folder, run_dir, config, best_ap))
-    callbacks += [
-        _Checkpoints(manager, optimizer, config.checkpoint_every),
+    beside = [
+        callbacks.StopOnNan(
+            optimizer, lambda step: training_scenes(entries, experiment.data, step)
+        ),
+        callbacks.Progress(optimizer, total_steps),
+        callbacks.Checkpoints(optimizer, manager, config.checkpoint_every),
         keras.callbacks.TensorBoard(str(pathlib.Path(run_dir) / "logs"), write_graph=False),
     ]
+    if config.validation_split:
+        validation = callbacks.Validation(
+            config,
+            score=lambda: validate(model, folder, config),
+            best_ap=best_ap,
+            keep_best=lambda: models.write_weights(run_dir, models.BEST, network),
+        )
+        beside.insert(1, validation)  # before progress and checkpoints, which take its results
     if config.max_minutes:
-        callbacks.append(_StopAfter(config.max_minutes))
-    validation = (
+        beside.append(callbacks.StopAfter(config.max_minutes))
+    validation_data = (
         make_dataset(folder, config.validation_split, experiment.data, training=False)
         if config.validation_split
         else None
     )
-    for epochs, first_step, steps in _fits(int(optimizer.iterations), steps_per_epoch, config.epochs):
+    for epochs, first_step, steps in _fits(
+        int(optimizer.iterations), steps_per_epoch, config.epochs
+    ):
         if keras_model.stop_training:
             break
         keras_model.fit(
@@ -123,8 +129,8 @@ def train(data_dir: str, run_dir: str, experiment: Experiment) -> models.Model:
             initial_epoch=epochs.start,
             epochs=epochs.stop,
             steps_per_epoch=steps,
-            validation_data=validation,
-            callbacks=callbacks,
+            validation_data=validation_data,
+            callbacks=beside,
             verbose=0,
         )
     models.write_weights(run_dir, models.LAST, network)
@@ -154,9 +160,7 @@ def describe(folder: DataFolder, experiment: Experiment) -> models.ModelConfig:
     )
 
 
-def build_training_model(
-    network: VoxelNetwork, loss: LossConfig, num_features: int
-) -> keras.Model:
+def build_training_model(network: VoxelNetwork, loss: LossConfig, num_features: int) -> keras.Model:
     """Joins network and loss: the only place where they meet.
 
     Args:
@@ -194,18 +198,21 @@ def initialise_from(network: VoxelNetwork, run_dir: str) -> None:
                 variable.assign(match)
             else:
                 logging.info(
-                    "%s: not in %s with shape %s; initialised", variable.name, run_dir, variable.shape
+                    "%s: not in %s with shape %s; initialised",
+                    variable.name,
+                    run_dir,
+                    variable.shape,
                 )
 
 
-def validate(model: models.Model, folder: DataFolder, split: str, config: TrainConfig) -> ApTable:
-    """Scores the model on (some of) a split, on voxels."""
-    entries = folder.entries(split)
+def validate(model: models.Model, folder: DataFolder, config: TrainConfig) -> ApTable:
+    """Scores the model on (some of) the validation split, on voxels."""
+    entries = folder.entries(config.validation_split)
     count = min(config.validation_scenes or len(entries), len(entries))
     chosen = [entries[i] for i in np.linspace(0, len(entries) - 1, count).astype(int)]
     classes = model.config.classes
 
-    def scored():
+    def scored() -> Iterator[tuple[np.ndarray, list[Instance]]]:
         for entry in chosen:
             scene = folder.scene(entry)
             yield ground_truth_ids(scene, classes), model.segment(scene)
@@ -252,130 +259,3 @@ def _check_same_model(run_dir: str, config: models.ModelConfig) -> None:
                 f"{run_dir}: expected a run with {field} {getattr(config, field)}, found "
                 f"{getattr(found, field)}; choose another run folder"
             )
-
-
-class _StopOnNan(keras.callbacks.Callback):
-    """Stops the run, naming step and scenes, when the loss is no longer a finite number."""
-
-    def __init__(self, names_of_step, optimizer):
-        super().__init__()
-        self._names_of_step = names_of_step
-        self._optimizer = optimizer
-
-    def on_train_batch_end(self, batch, logs=None):
-        if not math.isfinite(logs["loss"]):
-            step = int(self._optimizer.iterations) - 1
-            raise ValueError(
-                f"step {step}: expected a finite loss, found {logs['loss']}, in scenes "
-                f"{', '.join(self._names_of_step(step))}; lower the learning rate and start again: "
-                "the run goes on from its last checkpoint"
-            )
-
-
-class _Progress(keras.callbacks.Callback):
-    """A bar with rate and time left on a terminal, lines at intervals elsewhere."""
-
-    def __init__(self, optimizer, total_steps):
-        super().__init__()
-        self._optimizer = optimizer
-        self._total = total_steps
-        self._bar = None
-
-    def on_train_begin(self, logs=None):
-        self._first = int(self._optimizer.iterations)
-        self._start = self._shown = time.monotonic()
-        if sys.stderr.isatty():
-            self._bar = tqdm.tqdm(total=self._total, initial=self._first, desc="steps")
-
-    def on_train_batch_end(self, batch, logs=None):
-        if self._bar is not None:
-            self._bar.set_postfix(loss=f"{logs['loss']:.3f}", refresh=False)
-            self._bar.update()
-            return
-        now = time.monotonic()
-        if now - self._shown >= _LOG_INTERVAL_S:
-            self._shown = now
-            step = int(self._optimizer.iterations)
-            rate = (step - self._first) / (now - self._start)
-            logging.info(
-                "step %d of %d, %.2f/s, %.0f min left, %s",
-                step,
-                self._total,
-                rate,
-                (self._total - step) / rate / 60,
-                ", ".join(f"{name} {value:.3f}" for name, value in logs.items()),
-            )
-
-    def on_epoch_end(self, epoch, logs=None):
-        values = ", ".join(f"{name} {value:.4f}" for name, value in logs.items())
-        if self._bar is None:
-            logging.info("epoch %d: %s", epoch + 1, values)
-        else:
-            self._bar.write(f"epoch {epoch + 1}: {values}", file=sys.stderr)
-
-    def on_train_end(self, logs=None):
-        if self._bar is not None:
-            self._bar.close()
-
-
-class _Validation(keras.callbacks.Callback):
-    """Validation AP every so many epochs; keeps the weights of the best AP50."""
-
-    def __init__(self, model, folder, run_dir, config, best_ap):
-        super().__init__()
-        self._model_to_score, self._folder, self._run_dir = model, folder, run_dir
-        self._config, self._best_ap = config, best_ap
-
-    def on_epoch_end(self, epoch, logs=None):
-        config = self._config
-        due = config.ap_every and (epoch + 1) % config.ap_every == 0
-        if not due and epoch + 1 < config.epochs:
-            return
-        table = validate(self._model_to_score, self._folder, config.validation_split, config)
-        average = table.average
-        logs.update(val_ap=average.ap, val_ap50=average.ap50, val_ap25=average.ap25)
-        logging.info(
-            "epoch %d: validation AP %.3f AP50 %.3f AP25 %.3f",
-            epoch + 1,
-            average.ap,
-            average.ap50,
-            average.ap25,
-        )
-        if average.ap50 > float(self._best_ap):
-            self._best_ap.assign(average.ap50)
-            models.write_weights(self._run_dir, models.BEST, self._model_to_score.network)
-
-
-class _Checkpoints(keras.callbacks.Callback):
-    """Saves all that a run needs to go on."""
-
-    def __init__(self, manager, optimizer, every):
-        super().__init__()
-        self._manager, self._optimizer, self._every = manager, optimizer, every
-
-    def on_train_batch_end(self, batch, logs=None):
-        if int(self._optimizer.iterations) % self._every == 0:
-            self._save()
-
-    def on_epoch_end(self, epoch, logs=None):
-        self._save()
-
-    def on_train_end(self, logs=None):
-        self._save()
-
-    def _save(self):
-        self._manager.save(checkpoint_number=int(self._optimizer.iterations))
-
-
-class _StopAfter(keras.callbacks.Callback):
-    """Ends the run in good order after so many minutes, to be resumed later."""
-
-    def __init__(self, minutes):
-        super().__init__()
-        self._minutes = minutes
-        self._start = time.monotonic()
-
-    def on_train_batch_end(self, batch, logs=None):
-        if time.monotonic() - self._start > self._minutes * 60:
-            logging.info("stopped after %g minutes; the same command goes on", self._minutes)
-            self.model.stop_training = True

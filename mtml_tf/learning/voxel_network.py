@@ -52,14 +52,18 @@ class VoxelNetwork(keras.Model):
         if "features" in inputs:
             features = tf.gather_nd(inputs["features"], rows)
         else:  # channel -1 becomes a row of zeros
-            features = tf.one_hot(tf.gather_nd(inputs["channels"], rows), self.config.input_channels)
+            features = tf.one_hot(
+                tf.gather_nd(inputs["channels"], rows), self.config.input_channels
+            )
 
         values = self._dense_values if self._is_dense else self._occupied_values
         padded_shape = tf.concat(
             [tf.shape(coordinates)[:2], [network.DIRECTION_SIZE + self.config.embedding_size]],
             axis=0,
         )
-        padded = tf.scatter_nd(tf.cast(rows, tf.int32), values(voxels, features, grid), padded_shape)
+        padded = tf.scatter_nd(
+            tf.cast(rows, tf.int32), values(voxels, features, grid), padded_shape
+        )
         padded.set_shape([None, None, network.DIRECTION_SIZE + self.config.embedding_size])
         return network.split_outputs(padded)
 
@@ -69,9 +73,7 @@ class VoxelNetwork(keras.Model):
         dense = tf.scatter_nd(voxels, features, tf.concat([grid, [channels]], axis=0))
         return tf.ensure_shape(dense, [None, None, None, None, channels])
 
-    def _dense_values(
-        self, voxels: tf.Tensor, features: tf.Tensor, grid: tf.Tensor
-    ) -> tf.Tensor:
+    def _dense_values(self, voxels: tf.Tensor, features: tf.Tensor, grid: tf.Tensor) -> tf.Tensor:
         outputs = self.dense(self._scatter(voxels, features, grid))
         both = tf.concat([outputs["direction"], outputs["embedding"]], axis=-1)
         return tf.gather_nd(both, voxels)  # [m, 3 + E]

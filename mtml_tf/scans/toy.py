@@ -51,8 +51,10 @@ class ToyConfig:
     voxel_size: float = 0.1
 
     def __post_init__(self) -> None:
-        if min(self.grid_shape[:2]) < 32 or self.grid_shape[2] < 13 or any(
-            size % 2 for size in self.grid_shape
+        if (
+            min(self.grid_shape[:2]) < 32
+            or self.grid_shape[2] < 13
+            or any(size % 2 for size in self.grid_shape)
         ):
             raise ValueError(
                 f"expected an even grid of at least 32 x 32 x 14, found {self.grid_shape}"

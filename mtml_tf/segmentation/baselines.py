@@ -9,9 +9,7 @@ from mtml_tf.segmentation.components import spatial_components
 from mtml_tf.segmentation.proposals import index_sets
 
 
-def segmentation_as_instance(
-    voxel_scene: VoxelScene, thing_ids: Collection[int]
-) -> list[Instance]:
+def segmentation_as_instance(voxel_scene: VoxelScene, thing_ids: Collection[int]) -> list[Instance]:
     """Takes all voxels of a class as one instance, of score 1; the largest first."""
     rows = _rows_of_things(voxel_scene, thing_ids)
     return _instances(voxel_scene, rows, voxel_scene.semantic_ids[rows])
