@@ -130,6 +130,11 @@ class SegmentConfig:
             "bandwidths above 0",
             self.bandwidths,
         )
+        _require(
+            all(std > 0 for _, std in self.size_statistics.values()),
+            "standard deviations above 0 in size_statistics",
+            dict(self.size_statistics),
+        )
         _require(self.connectivity in (6, 18, 26), "connectivity 6, 18 or 26", self.connectivity)
         _require(self.feature_threshold > 0, "a feature_threshold above 0", self.feature_threshold)
         _require(0 <= self.suppression_iou <= 1, "suppression_iou in 0..1", self.suppression_iou)

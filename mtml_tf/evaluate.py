@@ -1,4 +1,7 @@
-"""Scores predictions: `python -m mtml_tf.evaluate --prediction_dir=P --ground_truth_dir=G ...`."""
+"""Scores predictions: `python -m mtml_tf.evaluate --prediction_dir=P --ground_truth_dir=G ...`.
+
+Prints AP, AP50 and AP25 of each class and their averages, by the rules of the ScanNet benchmark.
+"""
 
 from absl import flags
 
@@ -10,19 +13,22 @@ FLAGS = flags.FLAGS
 
 flags.DEFINE_string("prediction_dir", None, "Folder of predictions in benchmark format.")
 flags.DEFINE_string("ground_truth_dir", None, "Folder of ground truth, <scene>.txt each.")
-flags.DEFINE_string("classes", "scannet18", "classes.csv, or the name of a built-in class set.")
-flags.DEFINE_integer("min_vertices", 100, "Smaller instances are not scored.", lower_bound=0)
-flags.DEFINE_string("output_csv", "", "File for the table, as the official program writes it.")
+flags.DEFINE_string("classes", None, "scannet18, or the classes.csv of the data folder.")
+flags.DEFINE_integer(
+    "min_vertices",
+    100,
+    "Smaller predictions are left out, smaller ground truths need not be found.",
+    lower_bound=0,
+)
+flags.DEFINE_string("output_csv", None, "File for the table, laid out as the official program's.")
 flags.DEFINE_bool("overwrite", False, "Replace an output file that exists.")
 
 
 def main() -> None:
     """Reads the flags, scores, prints and writes the table."""
+    classes = read_classes(FLAGS.classes)
     table = evaluate_folder(
-        FLAGS.prediction_dir,
-        FLAGS.ground_truth_dir,
-        read_classes(FLAGS.classes),
-        FLAGS.min_vertices,
+        FLAGS.prediction_dir, FLAGS.ground_truth_dir, classes, FLAGS.min_vertices
     )
     print(table.encode_text(), end="")
     if FLAGS.output_csv:
@@ -30,4 +36,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    program.run(main, required=["prediction_dir", "ground_truth_dir"])
+    program.run(main, required=["prediction_dir", "ground_truth_dir", "classes"])

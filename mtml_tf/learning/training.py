@@ -16,6 +16,7 @@ from mtml_tf.learning.losses import MultiTaskLoss
 from mtml_tf.learning.pipeline import len_of_features, make_dataset, training_scenes
 from mtml_tf.learning.records import DataFolder
 from mtml_tf.learning.voxel_network import VoxelNetwork
+from mtml_tf.scans.voxels import check_grid_memory
 from mtml_tf.scene import Instance
 from mtml_tf.scoring.average_precision import ApTable, average_precision
 from mtml_tf.scoring.ground_truth import ground_truth_ids
@@ -65,6 +66,8 @@ def train(data_dir: str, run_dir: str, experiment: Experiment) -> models.Model:
         tf.config.experimental.enable_op_determinism()
 
     model_config = describe(folder, experiment)
+    largest = max(entries, key=lambda entry: math.prod(entry.grid_shape))
+    check_grid_memory(f"scene {largest.name}", largest.grid_shape, model_config.voxel_size)
     _check_same_model(run_dir, model_config)
     models.write_model_config(run_dir, model_config)
 

@@ -1,28 +1,35 @@
 """Average precision by the rules of the ScanNet instance benchmark.
 
-For every threshold and class, predictions are matched with ground truth scene by scene; what is
-kept of a scene is a short list of scores, so that memory does not grow with the scenes' size.
+    overlaps of a scene -> matches at a threshold -> precision-recall curve -> table
+
+Scenes are taken one by one. What is kept of each is, for every class and threshold, the scores of
+its true and false positives and the number of its missed objects.
 """
 
+import array
+import csv
 import dataclasses
+import io
 from collections.abc import Iterable, Sequence
 
 import numpy as np
 
 from mtml_tf.classes import ClassSet
 from mtml_tf.scene import Instance
+from mtml_tf.scoring.ground_truth import INSTANCES_PER_CLASS
 
 Array = np.ndarray
 
-# The official program steps from 0.5 by 0.05 and stops before 0.95; these are its numbers.
-AP_THRESHOLDS = tuple(float(t) for t in np.arange(0.5, 0.95, 0.05))
+# The official program's own floats: nine steps from 0.5, of which 0.95 is none.
+AP_THRESHOLDS = tuple(float(threshold) for threshold in np.arange(0.5, 0.95, 0.05))
 THRESHOLDS = (*AP_THRESHOLDS, 0.25)
-INSTANCES_PER_CLASS = 1000  # ground truth is class_id * 1000 + instance
+_AP50, _AP25 = THRESHOLDS.index(0.5), THRESHOLDS.index(0.25)
+_LARGEST_TABLE = 1 << 20  # ids below it are counted in a table, others are sorted
 
 
 @dataclasses.dataclass(frozen=True)
 class ApValues:
-    """AP (mean over 0.50 to 0.90), AP50 and AP25, each in [0, 1] or NaN."""
+    """AP (mean over the thresholds 0.50 to 0.90), AP50 and AP25, each in [0, 1] or NaN."""
 
     ap: float
     ap50: float
@@ -31,11 +38,13 @@ class ApValues:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class ApTable:
-    """Average precision of each class.
+    """Average precision of each scored class.
 
     Attributes:
         class_ids, names: the scored classes, C of them.
-        ap, ap50, ap25: float64 [C], NaN for a class without ground truth.
+        ap: float64 [C] in [0, 1], mean over the thresholds 0.50 to 0.90; NaN for a class without
+            ground truth.
+        ap50, ap25: float64 [C], likewise, at the thresholds 0.50 and 0.25.
     """
 
     class_ids: tuple[int, ...]
@@ -49,32 +58,64 @@ class ApTable:
         """Means over the classes that have ground truth; NaN where none has."""
         return ApValues(*(_nan_mean(values) for values in (self.ap, self.ap50, self.ap25)))
 
+    def rows(self) -> list[tuple[str, float, float, float]]:
+        """Returns (name, AP, AP50, AP25) of each class and, last, of the average."""
+        columns = (self.ap.tolist(), self.ap50.tolist(), self.ap25.tolist())
+        average = self.average
+        return [
+            *zip(self.names, *columns, strict=True),
+            ("average", average.ap, average.ap50, average.ap25),
+        ]
+
     def encode_text(self) -> str:
         """Returns an aligned table with an average row."""
-        average = self.average
-        rows = [*zip(self.names, self.ap, self.ap50, self.ap25, strict=True)]
-        rows.append(("average", average.ap, average.ap50, average.ap25))
+        rows = self.rows()
         width = max(len(row[0]) for row in rows)
         lines = [f"{'class':<{width}}  {'AP':>6}  {'AP50':>6}  {'AP25':>6}"]
-        lines += [f"{row[0]:<{width}}  " + "  ".join(f"{v:6.3f}" for v in row[1:]) for row in rows]
+        lines += [f"{name:<{width}}  {a:6.3f}  {b:6.3f}  {c:6.3f}" for name, a, b, c in rows]
+        return "\n".join(lines) + "\n"
+
+    def encode_markdown(self) -> str:
+        """Returns a Markdown table with an average row."""
+        lines = ["| class | AP | AP50 | AP25 |", "| --- | ---: | ---: | ---: |"]
+        lines += [f"| {name} | {a:.3f} | {b:.3f} | {c:.3f} |" for name, a, b, c in self.rows()]
         return "\n".join(lines) + "\n"
 
     def encode_csv(self) -> str:
-        """Returns the official program's CSV: one row a class, no average."""
-        rows = zip(self.names, self.class_ids, self.ap, self.ap50, self.ap25, strict=True)
-        lines = [",".join(str(value) for value in row) for row in rows]
-        return "\n".join(["class,class id,ap,ap50,ap25", *lines]) + "\n"
+        """Returns the official program's CSV: one row a class, in full precision, no average."""
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(["class", "class id", "ap", "ap50", "ap25"])
+        for class_id, row in zip(self.class_ids, self.rows()[:-1], strict=True):
+            writer.writerow([row[0], class_id, *row[1:]])
+        return text.getvalue()
 
 
-@dataclasses.dataclass
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Overlaps:
+    """How the P predictions of a class lie on its G ground truths, in one scene.
+
+    Attributes:
+        iou: float64 [P, G], intersection over union; predictions in file order, ground truths by
+            ascending id.
+        is_target: bool [G], False for ground truths that are too small to be looked for.
+        scores: float64 [P].
+        ignored_share: float64 [P], share of a prediction on void or on too small ground truths.
+    """
+
+    iou: Array
+    is_target: Array
+    scores: Array
+    ignored_share: Array
+
+
+@dataclasses.dataclass(eq=False)
 class _Tally:
-    """What the curve of one class at one threshold is made of, gathered over the scenes."""
+    """What the curve of one class at one threshold is made of; grows with every scene."""
 
-    true_scores: list[float] = dataclasses.field(default_factory=list)
-    false_scores: list[float] = dataclasses.field(default_factory=list)
+    true_scores: array.array = dataclasses.field(default_factory=lambda: array.array("d"))
+    false_scores: array.array = dataclasses.field(default_factory=lambda: array.array("d"))
     missed: int = 0
-    has_truth: bool = False
-    has_prediction: bool = False
 
 
 def average_precision(
@@ -85,122 +126,153 @@ def average_precision(
     """Scores instances.
 
     Args:
-        scenes: for each scene the ground truth, int [N] (`class_id * 1000 + instance` a vertex),
-            and the predicted instances, with vertex rows as indices. Taken one by one.
-        classes: its thing classes are scored; instances of other classes are left out.
-        min_vertices: smaller predictions are left out, smaller ground truths are no targets.
+        scenes: for each scene its ground truth, int [N] (`class_id * 1000 + instance` for each
+            vertex), and its predictions, whose indices are vertex rows.
+        classes: its thing classes are scored; predictions of other classes are left out.
+        min_vertices: smaller predictions are left out, smaller ground truths need not be found.
 
     Returns:
-        The table of AP, AP50 and AP25.
+        AP, AP50 and AP25 of each thing class.
+
+    Raises:
+        ValueError: a prediction with a row that the scene has not, or a score that is not finite.
     """
     class_ids = classes.thing_ids
-    tallies = {(c, t): _Tally() for c in class_ids for t in THRESHOLDS}
-    for ground_truth, instances in scenes:
-        _add_scene(tallies, np.asarray(ground_truth), instances, class_ids, min_vertices)
-    scores = np.array([[_area(tallies[c, t]) for t in THRESHOLDS] for c in class_ids])
+    tallies = {class_id: [_Tally() for _ in THRESHOLDS] for class_id in class_ids}
+    for number, (ground_truth, instances) in enumerate(scenes, start=1):
+        ids = np.asarray(ground_truth, np.int64)
+        _check(number, len(ids), instances)
+        for class_id, overlaps in _find_overlaps(ids, instances, class_ids, min_vertices).items():
+            for threshold, tally in zip(THRESHOLDS, tallies[class_id], strict=True):
+                _add_matches(tally, overlaps, threshold)
+    area = np.array([[_area(tally) for tally in tallies[class_id]] for class_id in class_ids])
+    area = area.reshape(len(class_ids), len(THRESHOLDS))
     return ApTable(
         class_ids,
         tuple(classes.name_of(class_id) for class_id in class_ids),
-        ap=scores[:, : len(AP_THRESHOLDS)].mean(axis=1),
-        ap50=scores[:, THRESHOLDS.index(0.5)],
-        ap25=scores[:, THRESHOLDS.index(0.25)],
+        ap=area[:, : len(AP_THRESHOLDS)].mean(axis=1),
+        ap50=area[:, _AP50],
+        ap25=area[:, _AP25],
     )
 
 
-def _add_scene(
-    tallies: dict[tuple[int, float], _Tally],
-    ground_truth: Array,
-    instances: Sequence[Instance],
-    class_ids: tuple[int, ...],
-    min_vertices: int,
-) -> None:
-    """Adds a scene's matches to the tallies of every class and threshold."""
-    truth_ids, truth_rows, truth_sizes = np.unique(
-        ground_truth, return_inverse=True, return_counts=True
-    )
-    truth_classes = truth_ids // INSTANCES_PER_CLASS
-    is_void = ~np.isin(truth_classes, class_ids)
-    # Unmarked things (instance 0) of a scored class are a ground truth of their own, as officially.
-    for class_id in class_ids:
-        truths = np.flatnonzero(truth_classes == class_id)
-        members = [
-            i for i in instances if i.class_id == class_id and len(i.indices) >= min_vertices
-        ]
-        overlaps = np.array(
-            [np.bincount(truth_rows[i.indices], minlength=len(truth_ids)) for i in members]
-        ).reshape(len(members), len(truth_ids))
-        sizes = overlaps.sum(axis=1)
-        shared = overlaps[:, truths]
-        union = sizes[:, None] + truth_sizes[truths] - shared
-        is_target = truth_sizes[truths] >= min_vertices
-        ignored = overlaps[:, is_void].sum(axis=1) + shared[:, ~is_target].sum(axis=1)
-        _match(
-            {t: tallies[class_id, t] for t in THRESHOLDS},
-            iou=shared / union,
-            is_target=is_target,
-            scores=np.array([i.score for i in members], np.float64),
-            ignored_share=ignored / np.maximum(sizes, 1),
-        )
+def _check(number: int, num_vertices: int, instances: Sequence[Instance]) -> None:
+    for instance in instances:
+        indices = instance.indices
+        if len(indices) and not 0 <= indices.min() <= indices.max() < num_vertices:
+            raise ValueError(
+                f"scene {number} of those scored: expected vertex rows from 0 to "
+                f"{num_vertices - 1}, found {indices.min()} to {indices.max()}"
+            )
+        if not np.isfinite(instance.score):
+            raise ValueError(
+                f"scene {number} of those scored: expected finite scores, found {instance.score}"
+            )
 
 
-def _match(
-    tallies: dict[float, _Tally],
-    iou: Array,
-    is_target: Array,
-    scores: Array,
-    ignored_share: Array,
-) -> None:
-    """Matches the predictions of one class in one scene with its ground truths.
+def _find_overlaps(
+    ids: Array, instances: Sequence[Instance], class_ids: Sequence[int], min_vertices: int
+) -> dict[int, _Overlaps]:
+    """Returns the overlaps of each class that has ground truth or predictions in a scene.
 
     Args:
-        tallies: by threshold; added to.
-        iou: float64 [P, G], predictions in file order, ground truths by ascending id.
-        is_target: bool [G], False for ground truths that are too small to count.
-        scores: float64 [P].
-        ignored_share: float64 [P], share of each prediction on void or small ground truths.
+        ids: int64 [N], ground truth.
+        instances: predictions.
+        class_ids: scored classes.
+        min_vertices: see `average_precision`.
     """
-    for threshold, tally in tallies.items():
-        tally.has_truth |= bool(is_target.any())
-        tally.has_prediction |= len(scores) > 0
-        overlapping = iou > threshold
-        taken = np.zeros(len(scores), bool)
-        for truth in np.flatnonzero(is_target):
-            best = None
-            for prediction in np.flatnonzero(overlapping[:, truth] & ~taken):
-                score = scores[prediction]
-                if best is None:
-                    best = score
-                    taken[prediction] = True
-                else:  # the lower one is a false positive; the second is not marked as taken
-                    tally.false_scores.append(min(best, score))
-                    best = max(best, score)
-            if best is None:
-                tally.missed += 1
-            else:
-                tally.true_scores.append(best)
-        unmatched = ~overlapping.any(axis=1) & (ignored_share <= threshold)
-        tally.false_scores.extend(scores[unmatched])
+    truth_ids, truth_of_vertex, truth_sizes = _count_ids(ids)
+    truth_classes = truth_ids // INSTANCES_PER_CLASS
+    is_void = ~np.isin(truth_classes, class_ids)
+    smallest = max(min_vertices, 1)
+    found = {}
+    for class_id in class_ids:
+        # Instance 0 of a scored class is one more ground truth, as in the official program.
+        truths = np.flatnonzero(truth_classes == class_id)
+        predictions = [
+            (instance.score, members)
+            for instance in instances
+            if instance.class_id == class_id
+            and len(members := _distinct(instance.indices)) >= smallest
+        ]
+        if not len(truths) and not predictions:
+            continue
+        counts = np.zeros((len(predictions), len(truth_ids)), np.int64)
+        for row, (_, members) in enumerate(predictions):
+            counts[row] = np.bincount(truth_of_vertex[members], minlength=len(truth_ids))
+        sizes = counts.sum(axis=1)
+        shared = counts[:, truths]
+        is_target = truth_sizes[truths] >= min_vertices
+        ignored = counts[:, is_void].sum(axis=1) + shared[:, ~is_target].sum(axis=1)
+        found[class_id] = _Overlaps(
+            iou=shared / (sizes[:, None] + truth_sizes[truths] - shared),
+            is_target=is_target,
+            scores=np.array([score for score, _ in predictions], np.float64),
+            ignored_share=ignored / sizes,
+        )
+    return found
+
+
+def _distinct(indices: Array) -> Array:
+    """Returns the indices, no row twice; at once where they are ascending, as they should be."""
+    return indices if (np.diff(indices) > 0).all() else np.unique(indices)
+
+
+def _count_ids(ids: Array) -> tuple[Array, Array, Array]:
+    """Returns the distinct ids, ascending [G], each vertex's row among them [N], their counts."""
+    if len(ids) and ids.min() >= 0 and ids.max() < _LARGEST_TABLE:  # many times faster than sorting
+        counts = np.bincount(ids)
+        distinct = np.flatnonzero(counts)
+        row_of_id = np.cumsum(counts > 0) - 1
+        return distinct, row_of_id[ids], counts[distinct]
+    return np.unique(ids, return_inverse=True, return_counts=True)
+
+
+def _add_matches(tally: _Tally, overlaps: _Overlaps, threshold: float) -> None:
+    """Matches predictions with ground truths in one scene, and adds what comes of it."""
+    matches = overlaps.iou > threshold
+    taken: set[int] = set()
+    for truth in np.flatnonzero(overlaps.is_target):
+        rows = [row for row in np.flatnonzero(matches[:, truth]).tolist() if row not in taken]
+        if not rows:
+            tally.missed += 1
+            continue
+        # The best of several is the true positive; only the first is spent on this ground truth,
+        # so that another one may match the rest.
+        taken.add(rows[0])
+        *lower, best = sorted(overlaps.scores[rows].tolist())
+        tally.true_scores.append(best)
+        tally.false_scores.extend(lower)
+    is_false = ~matches.any(axis=1) & (overlaps.ignored_share <= threshold)
+    tally.false_scores.extend(overlaps.scores[is_false].tolist())
+
+
+def _precision_recall(true_scores: Array, false_scores: Array, missed: int) -> tuple[Array, Array]:
+    """Returns precision and recall [T + 1] at each of the T distinct scores, ascending.
+
+    The last point, precision 1 and recall 0, stands for a score above all.
+
+    Args:
+        true_scores: float64 [t], at least one where nothing is missed.
+        false_scores: float64 [f].
+        missed: number of ground truths without a match.
+    """
+    scores = np.unique(np.concatenate([true_scores, false_scores]))
+    true_from = len(true_scores) - np.searchsorted(np.sort(true_scores), scores)
+    false_from = len(false_scores) - np.searchsorted(np.sort(false_scores), scores)
+    precision = true_from / (true_from + false_from)
+    recall = true_from / (len(true_scores) + missed)
+    return np.append(precision, 1.0), np.append(recall, 0.0)
 
 
 def _area(tally: _Tally) -> float:
-    """Area under the precision-recall curve, summed as the official program does."""
-    if not tally.has_truth:
+    """Returns the area under the precision-recall curve, summed as the official program does."""
+    true_scores, false_scores = np.array(tally.true_scores), np.array(tally.false_scores)
+    if not len(true_scores) + tally.missed:
         return float("nan")
-    if not tally.has_prediction:
-        return 0.0
-    scores = np.array([*tally.true_scores, *tally.false_scores])
-    is_true = np.arange(len(scores)) < len(tally.true_scores)
-    if not len(scores):
-        return 0.0
-    order = np.argsort(scores)
-    # At each distinct score, ascending: what has at least that score.
-    _, first = np.unique(scores[order], return_index=True)
-    true_from = np.cumsum(is_true[order][::-1])[::-1][first].astype(np.float64)
-    all_from = len(scores) - first
-    precision = np.append(true_from / all_from, 1.0)
-    recall = np.append(true_from / (len(tally.true_scores) + tally.missed), 0.0)
+    precision, recall = _precision_recall(true_scores, false_scores, tally.missed)
     padded = np.concatenate([recall[:1], recall, [0.0]])
-    return float(np.dot(precision, np.convolve(padded, [-0.5, 0, 0.5], "valid")))
+    return float(np.dot(precision, np.convolve(padded, [-0.5, 0.0, 0.5], "valid")))
 
 
 def _nan_mean(values: Array) -> float:

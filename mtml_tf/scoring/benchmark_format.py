@@ -1,114 +1,189 @@
 """Files of the ScanNet instance benchmark.
 
-    <scene>.txt                       one line an instance: mask path, class id, confidence
-    predicted_masks/<scene>_NNN.txt   one line a vertex: 1 for members, 0 for others
+    <scene>.txt                       a line for each instance: mask path, class id, confidence
+    predicted_masks/<scene>_NNN.txt   a line for each vertex: 1 for members, 0 for others
 
-and ground truth: `<scene>.txt`, `class_id * 1000 + instance` a vertex line.
+Ground truth is `<scene>.txt` too, with `class_id * 1000 + instance` in a line for each vertex.
 """
 
 import math
+import os
 import pathlib
 from collections.abc import Sequence
 
 import numpy as np
+from absl import logging
 
 from mtml_tf.scene import Instance
 
 Array = np.ndarray
 
 MASK_FOLDER = "predicted_masks"
-_ZERO, _NEWLINE, _RETURN = ord("0"), ord("\n"), ord("\r")
+_ZERO, _ONE, _NEWLINE, _RETURN = b"01\n\r"
+_MOST_DIGITS = 18  # what int64 surely holds
 
 
 def write_predictions(
     folder: str | pathlib.Path, scene_name: str, instances: Sequence[Instance], num_vertices: int
 ) -> None:
-    """Writes a scene's instances, with vertex rows as indices, into a folder of predictions.
+    """Adds a scene to a folder of predictions.
+
+    Write into a new folder (see `files.writing_folder`), so that it appears whole or not at all.
+
+    Args:
+        folder: folder of predictions; made where it is missing.
+        scene_name: name of the scene.
+        instances: with vertex rows as indices; written in their order.
+        num_vertices: number of vertices of the scan.
 
     Raises:
-        ValueError: a scene name with white space, or an index beyond the vertices.
+        ValueError: a scene name that cannot name a file in this format, a scene that is there
+            already, an index beyond the vertices, or a score that is not finite.
     """
     folder = pathlib.Path(folder)
-    if len(scene_name.split()) != 1:
-        raise ValueError(f"{folder}: expected a scene name without spaces, found '{scene_name}'")
+    if len(scene_name.split()) != 1 or scene_name != pathlib.PurePath(scene_name).name:
+        raise ValueError(
+            f"{folder}: expected a scene name without spaces and slashes, found '{scene_name}'"
+        )
+    path = folder / f"{scene_name}.txt"
+    if path.exists():
+        raise ValueError(f"{path}: expected each scene once, found the file already there")
     (folder / MASK_FOLDER).mkdir(parents=True, exist_ok=True)
     lines = []
     for number, instance in enumerate(instances):
-        if len(instance.indices) and instance.indices.max() >= num_vertices:
-            raise ValueError(
-                f"scene {scene_name}: expected vertex rows below {num_vertices}, found "
-                f"{instance.indices.max()}"
-            )
+        _check_instance(scene_name, instance, num_vertices)
         mask_path = f"{MASK_FOLDER}/{scene_name}_{number:03d}.txt"
-        text = np.full((num_vertices, 2), (_ZERO, _NEWLINE), np.uint8)
-        text[instance.indices, 0] += 1
-        (folder / mask_path).write_bytes(text.tobytes())
-        lines.append(f"{mask_path} {instance.class_id} {instance.score:.9g}\n")
-    (folder / f"{scene_name}.txt").write_text("".join(lines), encoding="utf-8")
+        (folder / mask_path).write_bytes(_encode_mask(instance.indices, num_vertices))
+        # All digits, so that no two scores become equal by writing them.
+        lines.append(f"{mask_path} {instance.class_id} {float(instance.score)!r}\n")
+    path.write_text("".join(lines), encoding="utf-8")
 
 
 def read_predictions(
     folder: str | pathlib.Path, scene_name: str, num_vertices: int
 ) -> list[Instance]:
-    """Reads a scene's instances in the order of the file.
+    """Reads a scene of a folder of predictions.
+
+    Where several lines name the same mask, the last of them holds, as in the official program.
 
     Args:
         folder: folder of predictions.
         scene_name: name of the scene.
-        num_vertices: lines that each mask must have.
+        num_vertices: number of lines that each mask must have.
 
     Returns:
-        Instances with vertex rows as indices.
+        Instances in the order of the file, with vertex rows as indices.
 
     Raises:
-        ValueError: a line that is not `path class_id confidence`, a mask outside the folder or
-            missing, one with another number of lines, or a confidence that is no finite number.
+        ValueError: a file that is missing, a line that is not `mask class_id confidence`, a mask
+            outside the folder, one with another number of lines, or a confidence that is not a
+            finite number.
     """
-    folder = pathlib.Path(folder)
-    path = folder / f"{scene_name}.txt"
-    instances = []
+    path = pathlib.Path(folder) / f"{scene_name}.txt"
+    described: dict[str, tuple[int, float]] = {}
     for number, line in enumerate(_read_text(path).splitlines(), start=1):
-        fields = line.split(" ")
-        if len(fields) != 3:
-            raise ValueError(
-                f"{path}: expected 'mask class_id confidence' in line {number}, found '{line}'"
-            )
-        mask_path = (folder / fields[0]).resolve()
-        if not mask_path.is_relative_to(folder.resolve()):
-            raise ValueError(
-                f"{path}: expected a mask inside {folder} in line {number}, found '{fields[0]}'"
-            )
-        try:
-            class_id, score = int(float(fields[1])), float(fields[2])
-        except (ValueError, OverflowError):
-            class_id, score = 0, math.nan
-        if not math.isfinite(score):
-            raise ValueError(
-                f"{path}: expected a class id and a finite confidence in line {number}, found "
-                f"'{line}'"
-            )
-        mask = _read_integers(mask_path)
-        if len(mask) != num_vertices:
-            raise ValueError(
-                f"{mask_path}: expected {num_vertices} lines, one a vertex, found {len(mask)}"
-            )
-        instances.append(Instance(class_id, score, np.flatnonzero(mask).astype(np.int32)))
-    return instances
+        mask_path, class_id, score = _parse_line(path, number, line)
+        if mask_path in described:
+            logging.warning("%s: line %d names a mask for the second time", path, number)
+        described[mask_path] = class_id, score
+    return [
+        Instance(class_id, score, _read_mask(pathlib.Path(mask_path), num_vertices))
+        for mask_path, (class_id, score) in described.items()
+    ]
 
 
 def write_ground_truth(path: str | pathlib.Path, ids: Array) -> None:
-    """Writes ground truth: int [N], `class_id * 1000 + instance` of each vertex."""
-    path = pathlib.Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Writes ground truth; a file that is there is replaced.
+
+    Args:
+        path: `<scene>.txt`; its folder is made where it is missing.
+        ids: integers [N], `class_id * 1000 + instance` for each vertex.
+
+    Raises:
+        ValueError: not a row of integers.
+    """
+    path, ids = pathlib.Path(path), np.asarray(ids)
+    if ids.ndim != 1 or not np.issubdtype(ids.dtype, np.integer):
+        raise ValueError(
+            f"{path}: expected one integer for each vertex, found {ids.dtype} {list(ids.shape)}"
+        )
     # Few ids, many vertices: each id is turned into text once.
-    distinct, inverse = np.unique(ids, return_inverse=True)
-    lines = np.array([f"{i}\n" for i in distinct.tolist()], object)
-    path.write_text("".join(lines[inverse].tolist()), encoding="ascii")
+    distinct, row_of_vertex = np.unique(ids, return_inverse=True)
+    lines = np.array([f"{number}\n" for number in distinct.tolist()], object)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(lines[row_of_vertex].tolist()), encoding="ascii")
 
 
 def read_ground_truth(path: str | pathlib.Path) -> Array:
-    """Returns int64 [N]. Raises ValueError for a file that is not one integer a line."""
-    return _read_integers(pathlib.Path(path))
+    """Reads ground truth.
+
+    Args:
+        path: `<scene>.txt`.
+
+    Returns:
+        int64 [N], `class_id * 1000 + instance` for each vertex.
+
+    Raises:
+        ValueError: a file that is missing or empty, or has anything but an integer in each line.
+    """
+    path = pathlib.Path(path)
+    ids = _read_integers(path)
+    if not len(ids):
+        raise ValueError(f"{path}: expected an integer for each vertex, found an empty file")
+    return ids.astype(np.int64)
+
+
+def _check_instance(scene_name: str, instance: Instance, num_vertices: int) -> None:
+    indices = instance.indices
+    if len(indices) and not 0 <= indices.min() <= indices.max() < num_vertices:
+        raise ValueError(
+            f"scene {scene_name}: expected vertex rows from 0 to {num_vertices - 1}, found "
+            f"{indices.min()} to {indices.max()}"
+        )
+    if not math.isfinite(instance.score):
+        raise ValueError(f"scene {scene_name}: expected finite scores, found {instance.score}")
+
+
+def _encode_mask(indices: Array, num_vertices: int) -> bytes:
+    table = np.full((num_vertices, 2), (_ZERO, _NEWLINE), np.uint8)
+    table[indices, 0] = _ONE
+    return table.tobytes()
+
+
+def _parse_line(path: pathlib.Path, number: int, line: str) -> tuple[str, int, float]:
+    """Returns a mask's resolved path, class id and confidence."""
+    fields = line.split(" ")
+    if len(fields) != 3:
+        raise ValueError(
+            f"{path}: expected 'mask class_id confidence', split by one space, in line {number}, "
+            f"found '{line}'"
+        )
+    folder = os.path.realpath(path.parent)
+    mask_path = os.path.realpath(os.path.join(folder, fields[0].replace("\0", "")))
+    if os.path.isabs(fields[0]) or os.path.commonpath([mask_path, folder]) != folder:
+        raise ValueError(
+            f"{path}: expected a mask inside the folder, by a relative path, in line {number}, "
+            f"found '{fields[0]}'"
+        )
+    try:
+        class_id, score = int(float(fields[1])), float(fields[2])
+    except (ValueError, OverflowError):
+        score = math.nan
+    if not math.isfinite(score):
+        raise ValueError(
+            f"{path}: expected a class id and a finite confidence in line {number}, found '{line}'"
+        )
+    return mask_path, class_id, score
+
+
+def _read_mask(path: pathlib.Path, num_vertices: int) -> Array:
+    """Returns int32 [k], the rows that are not 0."""
+    mask = _read_integers(path)
+    if len(mask) != num_vertices:
+        raise ValueError(
+            f"{path}: expected {num_vertices} lines, one for each vertex, found {len(mask)}"
+        )
+    return np.flatnonzero(mask).astype(np.int32)
 
 
 def _read_bytes(path: pathlib.Path) -> bytes:
@@ -122,22 +197,60 @@ def _read_text(path: pathlib.Path) -> str:
     try:
         return _read_bytes(path).decode()
     except UnicodeDecodeError as error:
-        raise ValueError(f"{path}: expected UTF-8 text, found other bytes") from error
+        raise ValueError(f"{path}: expected text in UTF-8, found other bytes") from error
 
 
 def _read_integers(path: pathlib.Path) -> Array:
-    """Reads one integer a line; lines of one digit each at the speed of memory."""
+    """Returns integers [N], one from each line: the fastest way that suits the file."""
     data = _read_bytes(path)
     if data and not data.endswith(b"\n"):
-        data += b"\n"
-    for ending in (b"\n", b"\r\n"):
-        width = 1 + len(ending)
-        if len(data) % width == 0:
-            table = np.frombuffer(data, np.uint8).reshape(-1, width)
-            digits = table[:, 0] - _ZERO  # wraps below '0'
-            if (digits < 10).all() and (table[:, 1:] == np.frombuffer(ending, np.uint8)).all():
-                return digits.astype(np.int64)
-    try:
-        return np.array(data.split(), np.int64)
-    except (ValueError, OverflowError) as error:
-        raise ValueError(f"{path}: expected one integer a line, found other text") from error
+        data += b"\r\n" if data[1:3] == b"\r\n" else b"\n"
+    values = _parse_digits(data)
+    if values is None:
+        values = _parse_unsigned(data)
+    return _parse_any(path, data) if values is None else values
+
+
+def _parse_digits(data: bytes) -> Array | None:
+    """Returns uint8 [N] where every line is one digit, as in a mask, else None."""
+    ending = b"\r\n" if data[1:3] == b"\r\n" else b"\n"
+    width = 1 + len(ending)
+    if len(data) % width:
+        return None
+    table = np.frombuffer(data, np.uint8).reshape(-1, width)
+    digits = table[:, 0] - _ZERO  # wraps below '0'
+    same_ending = all((table[:, 1 + place] == byte).all() for place, byte in enumerate(ending))
+    return digits if same_ending and (digits < 10).all() else None
+
+
+def _parse_unsigned(data: bytes) -> Array | None:
+    """Returns int64 [N] where every line is digits only, at most 18, else None."""
+    characters = np.frombuffer(data, np.uint8)
+    ends = np.flatnonzero(characters == _NEWLINE)
+    starts = np.append(0, ends[:-1] + 1)
+    ends = ends - (characters[ends - 1] == _RETURN)
+    lengths = ends - starts
+    if lengths.min() < 1 or lengths.max() > _MOST_DIGITS:
+        return None
+    values = np.zeros(len(ends), np.int64)
+    for place in range(lengths.max()):  # from the last digit to the first
+        rows = np.flatnonzero(lengths > place)
+        digits = characters[ends[rows] - 1 - place] - _ZERO  # wraps below '0'
+        if (digits > 9).any():
+            return None
+        values[rows] += digits.astype(np.int64) * 10**place
+    return values
+
+
+def _parse_any(path: pathlib.Path, data: bytes) -> Array:
+    """Returns int64 [N] of lines that Python takes as integers. Raises ValueError for others."""
+    values = np.zeros(data.count(b"\n"), np.int64)
+    for row, line in enumerate(data[:-1].split(b"\n")):
+        try:
+            values[row] = int(line)
+        except (ValueError, OverflowError) as error:
+            found = line[:40].decode(errors="replace").strip()
+            raise ValueError(
+                f"{path}: expected one integer a line, found '{found}' in line {row + 1}"
+            ) from error
+    return values

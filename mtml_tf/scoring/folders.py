@@ -1,7 +1,7 @@
 """Scores a folder of predictions against a folder of ground truth."""
 
 import pathlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 import numpy as np
 from absl import logging
@@ -21,8 +21,8 @@ def evaluate_folder(
 ) -> ApTable:
     """Scores every scene that has ground truth.
 
-    A scene without a prediction file counts as one without instances; this, class ids that are
-    not scored, and predictions without ground truth are logged.
+    A scene without a prediction file counts as one in which nothing was found. That, predictions
+    without ground truth and class ids that are not scored are told as warnings.
 
     Args:
         prediction_dir: folder in benchmark format.
@@ -30,20 +30,19 @@ def evaluate_folder(
         classes: its thing classes are scored.
         min_vertices: see `average_precision`.
 
+    Returns:
+        AP, AP50 and AP25 of each thing class.
+
     Raises:
-        ValueError: a folder that is missing or empty, or a file that is not as it should be.
+        ValueError: a folder that is missing or has no scene, or a file that is not as it should be.
     """
-    predicted, truths = _text_files(prediction_dir), _text_files(ground_truth_dir)
-    missing = sorted(set(truths) - set(predicted))
-    if missing:
-        logging.warning(
-            "%d of %d scenes have no prediction file (first: %s) and count as empty",
-            *(len(missing), len(truths), missing[0]),
-        )
-    strangers = sorted(set(predicted) - set(truths))
-    if strangers:
-        logging.warning("%d predictions have no ground truth: %s", len(strangers), strangers[0])
-    unknown: set[int] = set()
+    predicted, truths = _scene_files(prediction_dir), _scene_files(ground_truth_dir)
+    _warn(
+        f"of {len(truths)} scenes have no prediction file and count as empty",
+        truths.keys() - predicted.keys(),
+    )
+    _warn("prediction files have no ground truth", predicted.keys() - truths.keys())
+    unknown_ids: set[int] = set()
 
     def scenes() -> Iterator[tuple[np.ndarray, Sequence[Instance]]]:
         for name in program.progress(sorted(truths), "scenes"):
@@ -51,21 +50,31 @@ def evaluate_folder(
             instances = (
                 read_predictions(prediction_dir, name, len(ids)) if name in predicted else []
             )
-            unknown.update({i.class_id for i in instances} - set(classes.thing_ids))
+            unknown_ids.update({i.class_id for i in instances}.difference(classes.thing_ids))
             yield ids, instances
 
     table = average_precision(scenes(), classes, min_vertices)
-    if unknown:
-        logging.warning("class ids that are not scored were left out: %s", sorted(unknown))
+    _warn("class ids of predictions are not scored", unknown_ids)
+    if np.isnan(table.ap).all():
+        logging.warning(
+            "%s: none of the %d scored classes has ground truth of %d or more vertices",
+            *(ground_truth_dir, len(table.names), min_vertices),
+        )
     return table
 
 
-def _text_files(folder: str | pathlib.Path) -> dict[str, pathlib.Path]:
-    """Returns the `.txt` files of a folder by stem. Raises ValueError where there are none."""
+def _warn(problem: str, names: Collection[str] | Collection[int]) -> None:
+    if names:
+        listed = ", ".join(str(name) for name in sorted(names)[:10])
+        logging.warning("%d %s: %s%s", len(names), problem, listed, ", ..." * (len(names) > 10))
+
+
+def _scene_files(folder: str | pathlib.Path) -> dict[str, pathlib.Path]:
+    """Returns the `.txt` files of a folder by scene. Raises ValueError where there are none."""
     folder = pathlib.Path(folder)
     if not folder.is_dir():
         raise ValueError(f"{folder}: expected a folder of <scene>.txt files, found no such folder")
-    found = {path.stem: path for path in folder.glob("*.txt")}
+    found = {path.stem: path for path in folder.glob("*.txt") if not path.name.startswith(".")}
     if not found:
         raise ValueError(f"{folder}: expected <scene>.txt files, found none")
     return found
