@@ -83,7 +83,9 @@ def test_moving_the_scene_and_renaming_its_instances_change_nothing():
     assert len(here) > 30
     assert here.min() >= 0
     assert here.max() <= 180
-    there = errors(direction, coordinates + [7, -3, 100], np.array([0, 30, 2, 11])[instance_ids])
+    there = errors(
+        direction, coordinates + np.array([7, -3, 100]), np.array([0, 30, 2, 11])[instance_ids]
+    )
     np.testing.assert_allclose(there, here, atol=1e-4)
 
 

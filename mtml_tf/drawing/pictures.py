@@ -12,6 +12,7 @@ looks up its triangle.
 """
 
 import functools
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -19,7 +20,7 @@ from mtml_tf.classes import ClassSet
 
 Array = np.ndarray
 
-STUFF_COLOR = (206, 206, 206)
+STUFF_COLOR = (226, 226, 226)
 _BACKGROUND = 255
 _NUM_COLORS = 256
 _SUPERSAMPLING = 2
@@ -33,8 +34,15 @@ _LIGHT = np.array([1.0, 0.62, 0.8])
 _NORMALS = np.array([[0, 0, 1], [1, 0, 0], [0, 1, 0]])
 _ALONG = np.array([[[1, 0, 0], [0, 1, 0]], [[0, 1, 0], [0, 0, 1]], [[1, 0, 0], [0, 0, 1]]])
 _CORNER_LIGHT = np.array([1.0, 0.84, 0.72, 0.6])  # by the number of occupied voxels around it
-_EDGE_LIGHT = 0.8
+_EDGE_LIGHT = 0.84
 _EDGE_WIDTH = 0.05  # voxels
+
+_LARGEST_SPLAT = 0.02  # radius, of the width
+# Points: how far beside a pixel nearer points darken it (of the width), and how much.
+_RELIEF_REACHES = (0.006, 0.014)
+_DEEPEST = 0.015  # of the scene's width
+_RELIEF = 9.0
+_FIRST_COLOR = (70, 130, 200)
 
 # The triangles that a voxel covers: offset of the cell (i, j), which half of it, and which face.
 _TRIANGLES = (
@@ -47,7 +55,9 @@ _TRIANGLES = (
 )
 
 
-def draw_voxels(coordinates: Array, colors: Array, width: int = 700) -> Array:
+def draw_voxels(
+    coordinates: Array, colors: Array, width: int = 700, quarter_turns: int = 0
+) -> Array:
     """Draws voxels as shaded cubes.
 
     Takes O(M log M) time, and memory for (X + Z) (Y + Z) lattice cells.
@@ -56,6 +66,8 @@ def draw_voxels(coordinates: Array, colors: Array, width: int = 700) -> Array:
         coordinates: int [M, 3], voxel indices x, y, z (up).
         colors: uint8 [M, 3], red green blue.
         width: pixels.
+        quarter_turns: how often the viewer goes 90 degrees around the scene, counterclockwise as
+            seen from above; scans that a sensor took from one side look best from there.
 
     Returns:
         uint8 [H, W, 3] on white; W is `width`, H what the scene takes.
@@ -66,7 +78,7 @@ def draw_voxels(coordinates: Array, colors: Array, width: int = 700) -> Array:
     _check(len(coordinates), colors, width)
     if not len(coordinates):
         return _blank(width)
-    voxels = np.asarray(coordinates, np.int64) * (1, -1, 1)
+    voxels = _towards_viewer(np.asarray(coordinates, np.int64), quarter_turns)
     voxels -= voxels.min(axis=0)
     corner, cells, row, face = _nearest_faces(voxels)
     light = _corner_light(voxels, row, face)
@@ -83,26 +95,33 @@ def draw_voxels(coordinates: Array, colors: Array, width: int = 700) -> Array:
     # p + q - 2 z = 2 v and p - q = u, so:
     i, j = np.broadcast_arrays(v[:, None] + u / 2 - corner[0], v[:, None] - u / 2 - corner[1])
 
-    cell_i, cell_j = np.floor(i).astype(np.int64), np.floor(j).astype(np.int64)
-    image = np.full((*i.shape, 3), _BACKGROUND, np.float32)
-    inside = (cell_i >= 0) & (cell_j >= 0) & (cell_i < cells.shape[0]) & (cell_j < cells.shape[1])
-    inside = np.nonzero(inside)
-    cell_i, cell_j = cell_i[inside], cell_j[inside]
-    f, g = i[inside] - cell_i, j[inside] - cell_j
-    seen = cells[cell_i, cell_j, (g > f).astype(np.int64)]
+    cell_i, cell_j = np.floor(i).astype(np.int32), np.floor(j).astype(np.int32)
+    f, g = i - cell_i, j - cell_j
+    # Pixels outside the lattice look up its rim, which shows nothing.
+    places = [np.clip(c, 0, n - 1) for c, n in zip((cell_i, cell_j), cells.shape, strict=False)]
+    seen = cells[places[0], places[1], (g > f).view(np.int8)]
     shown = seen >= 0
     seen, f, g = seen[shown], f[shown], g[shown]
     # Where on its face a pixel lies, 0 to 1 in both directions of `_ALONG`.
     pixel_face = face[seen]
     along = np.choose(pixel_face, (f, (g - f) % 1, (f - g) % 1))
     across = np.choose(pixel_face, (g, 1 - f, 1 - g))
-    brightness = _LIGHT[pixel_face] * _interpolate(light[seen], along, across)
+    brightness = _interpolate(light[seen], along, across)
     to_edge = np.minimum(np.minimum(along, 1 - along), np.minimum(across, 1 - across))
     # A line of less than a pixel would flicker: it fades instead.
     line = np.clip(_EDGE_WIDTH * scale, 0, 1) * (1 - _EDGE_LIGHT)
     brightness *= 1 - line * (to_edge < max(_EDGE_WIDTH, 1 / scale))
-    image[inside[0][shown], inside[1][shown]] = colors[row[seen]] * brightness[:, None]
+    image = np.full((*shown.shape, 3), _BACKGROUND, np.float32)
+    image[shown] = colors[row[seen]] * brightness[:, None]
     return _shrink(image)
+
+
+def _towards_viewer(places: Array, quarter_turns: int) -> Array:
+    """Returns places [n, 3] along the axes p, q, z instead of x, y, z."""
+    p, q, z = places[:, 0], -places[:, 1], places[:, 2]
+    for _ in range(quarter_turns % 4):
+        p, q = -q, p
+    return np.stack([p, q, z], axis=1)
 
 
 def _nearest_faces(voxels: Array) -> tuple[Array, Array, Array, Array]:
@@ -113,31 +132,25 @@ def _nearest_faces(voxels: Array) -> tuple[Array, Array, Array, Array]:
 
     Returns:
         corner: int64 [2], the lattice cell (i, j) that `cells` begins with.
-        cells: int64 [I, J, 2], a row of the two results below, or -1; the second half of a cell
+        cells: int32 [I, J, 2], a row of the two results below, or -1, which all round the rim is; the second half of a cell
             is that with the larger fraction of j.
         row: int64 [F], the voxel.
         face: int64 [F], which of its faces.
     """
-    base = voxels[:, :2] - voxels[:, 2:]
-    corner = base.min(axis=0) - 1
-    shape = (*(base.max(axis=0) + 1 - corner), 2)
-    faces = np.full(shape, -1, np.int64)
     order = np.argsort(voxels.sum(axis=1), kind="stable")  # the nearest last
-    base = base[order] - corner
-    nearest = np.full(shape, -1, np.int64)
-    near = voxels.sum(axis=1)
-    for step_i, step_j, half, face in _TRIANGLES:
-        # Of several voxels on one triangle the last assignment stays: the nearest.
-        found = np.full(shape[:2], -1, np.int64)
-        found[base[:, 0] + step_i, base[:, 1] + step_j] = order
-        old = nearest[..., half]
-        nearer = (found >= 0) & ((old < 0) | (near[found] > near[old]))
-        nearest[..., half] = np.where(nearer, found, old)
-        faces[..., half] = np.where(nearer, 3 * found + face, faces[..., half])
-    shown, cells = np.unique(faces, return_inverse=True)
-    # Row 0 of the unique values is the -1 of triangles that show nothing, if there are any.
-    nothing = int(shown[0] < 0)
-    return corner, cells.reshape(shape) - nothing, shown[nothing:] // 3, shown[nothing:] % 3
+    base = voxels[order, :2] - voxels[order, 2:]
+    corner = base.min(axis=0) - 2  # an empty rim all round
+    shape = (*(base.max(axis=0) + 2 - corner), 2)
+    step_i, step_j, half, face = np.array(_TRIANGLES).T
+    cells = np.full(shape, -1, np.int64)
+    # Of several voxels on one triangle the last assigned stays: the nearest.
+    places = (base[:, :1] - corner[0] + step_i, base[:, 1:] - corner[1] + step_j, half)
+    cells[places] = 3 * order[:, None] + face
+    shown, numbered = np.unique(cells, return_inverse=True)
+    nothing = int(shown[0] < 0)  # the first number is that of triangles that show nothing
+    shown = shown[nothing:]
+    cells = (numbered.reshape(shape) - nothing).astype(np.int32)
+    return corner, cells, shown // 3, shown % 3
 
 
 def _corner_light(voxels: Array, row: Array, face: Array) -> Array:
@@ -154,14 +167,14 @@ def _corner_light(voxels: Array, row: Array, face: Array) -> Array:
 
     front = voxels[row] + _NORMALS[face]
     along, across = _ALONG[face, 0], _ALONG[face, 1]
-    light = np.empty((len(row), 2, 2))
+    light = np.empty((len(row), 2, 2), np.float32)
     for a in (0, 1):
         for b in (0, 1):
             step_a, step_b = (2 * a - 1) * along, (2 * b - 1) * across
             side_a, side_b = occupied(front + step_a), occupied(front + step_b)
             diagonal = occupied(front + step_a + step_b)
             count = np.where(side_a & side_b, 3, 0 + side_a + side_b + diagonal)
-            light[:, a, b] = _CORNER_LIGHT[count]
+            light[:, a, b] = _LIGHT[face] * _CORNER_LIGHT[count]
     return light
 
 
@@ -172,7 +185,9 @@ def _interpolate(corners: Array, along: Array, across: Array) -> Array:
     return low * (1 - across) + high * across
 
 
-def draw_points(vertices: Array, colors: Array, width: int = 700) -> Array:
+def draw_points(
+    vertices: Array, colors: Array, width: int = 700, quarter_turns: int = 0
+) -> Array:
     """Draws the points of a scan, in the same view, as splats wide enough to close the surface.
 
     Points are darker where something nearer is beside them in the picture, so that shapes stand
@@ -182,6 +197,8 @@ def draw_points(vertices: Array, colors: Array, width: int = 700) -> Array:
         vertices: float [N, 3], metres, z up.
         colors: uint8 [N, 3], red green blue.
         width: pixels.
+        quarter_turns: how often the viewer goes 90 degrees around the scene, counterclockwise as
+            seen from above; scans that a sensor took from one side look best from there.
 
     Returns:
         uint8 [H, W, 3] on white; W is `width`, H what the scene takes.
@@ -192,7 +209,7 @@ def draw_points(vertices: Array, colors: Array, width: int = 700) -> Array:
     _check(len(vertices), colors, width)
     if not len(vertices):
         return _blank(width)
-    p, q, z = (np.asarray(vertices, np.float64) * (1, -1, 1)).T
+    p, q, z = _towards_viewer(np.asarray(vertices, np.float64), quarter_turns).T
     place = np.stack([(p + q) / 2 - z, (p - q) * _COS_30], axis=1)
     place -= place.min(axis=0)
     near = p + q + z
@@ -204,17 +221,161 @@ def draw_points(vertices: Array, colors: Array, width: int = 700) -> Array:
     shape = (height * _SUPERSAMPLING, fine_width)
     pixel = np.floor(place * scale + (margin, (fine_width - extent[1] * scale) / 2)).astype(int)
 
-    splat = _splat(_spacing(pixel, shape))
-    order = np.argsort(near, kind="stable")  # the nearest last, which stays
-    shown = np.full(shape, -1, np.int64)
-    depth = np.full(shape, -np.inf)
-    for step in splat:
-        rows, columns = np.clip(pixel[order] + step, 0, np.array(shape) - 1).T
-        found = np.full(shape, -1, np.int64)
-        found[rows, columns] = order
-        nearer = (found >= 0) & (near[found] > depth)
-        shown[nearer], depth[nearer] = found[nearer], near[found[nearer]]
+    # Of several points on one pixel the last assigned stays: the nearest.
+    order = np.argsort(near, kind="stable")
+    splats = pixel[order][:, None] + _splat(pixel, shape)
+    rows, columns = np.clip(splats, 0, np.array(shape) - 1).transpose(2, 0, 1)
+    shown = np.full(shape, -1, np.int32)
+    shown[rows, columns] = order[:, None]
+    depth = np.where(shown >= 0, near[shown], -np.inf)
     image = np.full((*shape, 3), _BACKGROUND, np.float32)
     seen = shown >= 0
-    image[seen] = colors[shown[seen]] * _relief(depth * scale, fine_width)[seen][:, None]
+    light = _relief(depth, extent[1])
+    image[seen] = colors[shown[seen]] * light[seen][:, None]
     return _shrink(image)
+
+
+def _splat(pixel: Array, shape: tuple[int, int]) -> Array:
+    """Returns int [S, 2], the steps to the pixels of a disc that closes the gaps between points."""
+    cell = max(1, shape[1] // 40)  # coarse cells tell how much of the picture the points cover
+    cells, counts = np.unique(pixel // cell, axis=0, return_counts=True)
+    area_of_point = cell**2 / np.median(counts)
+    radius = min(1.2 * np.sqrt(area_of_point), _LARGEST_SPLAT * shape[1])
+    reach = np.arange(-int(radius), int(radius) + 1)
+    steps = np.stack(np.meshgrid(reach, reach, indexing="ij"), axis=-1).reshape(-1, 2)
+    return steps[(steps**2).sum(axis=1) <= radius**2]
+
+
+def _relief(depth: Array, extent: float) -> Array:
+    """Returns float [H, W] in (0, 1], less in hollows and beside nearer points.
+
+    Args:
+        depth: float [H, W], nearness of what each pixel shows, -inf for nothing.
+        extent: width of the scene in the same unit.
+    """
+    height, width = depth.shape
+    hollow = np.zeros(depth.shape)
+    for reach in _RELIEF_REACHES:
+        step = max(1, round(reach * width))
+        padded = np.pad(depth, step, constant_values=-np.inf)
+        for down, right in ((0, 1), (1, 0), (1, 1), (1, -1)):
+            # The mean of two opposite pixels is as near as the middle one on any plane.
+            pair = [
+                padded[y : y + height, x : x + width]
+                for y, x in (
+                    (step * (1 + down), step * (1 + right)),
+                    (step * (1 - down), step * (1 - right)),
+                )
+            ]
+            with np.errstate(invalid="ignore"):  # nothing beside nothing
+                rise = (pair[0] + pair[1]) / 2 - depth
+            hollow += np.fmin(np.fmax(rise / extent, 0), _DEEPEST)
+    return np.exp(-_RELIEF * hollow)
+
+
+def instance_colors(ids: Array) -> Array:
+    """Returns uint8 [n, 3], a color for each instance id, always the same one; 0 is light grey.
+
+    Up to 256 ids differ, the smaller ones the most; then colors return.
+
+    Args:
+        ids: int [n], 0 for none.
+    """
+    ids = np.asarray(ids, np.int64)
+    colors = _palette()[(ids - 1) % _NUM_COLORS]
+    return np.where((ids == 0)[:, None], np.uint8(STUFF_COLOR), colors)
+
+
+def class_colors(semantic_ids: Array, classes: ClassSet) -> Array:
+    """Returns uint8 [n, 3], a color for each class; stuff and unlabelled are light grey.
+
+    Args:
+        semantic_ids: int [n], ids of `classes` or 0.
+        classes: the class set; its things are colored in their order.
+
+    Raises:
+        ValueError: an id that is neither 0 nor listed.
+    """
+    numbers = [0] * len(classes)
+    for number, class_id in enumerate(classes.thing_ids, start=1):
+        numbers[classes.ids.index(class_id)] = number
+    # The last entry serves channel -1, which is unlabelled.
+    return instance_colors(np.array([*numbers, 0])[classes.channels_of(semantic_ids)])
+
+
+@functools.cache
+def _palette() -> Array:
+    """Returns uint8 [256, 3]: each color is the one farthest from those before it, in CIELAB.
+
+    Candidates are neither so light, dark nor pale that shading could make two of them alike.
+    """
+    steps = np.arange(0, 256, 15)
+    rgb = np.stack(np.meshgrid(steps, steps, steps, indexing="ij"), axis=-1).reshape(-1, 3)
+    lab = _lab(rgb)
+    chroma = np.hypot(lab[:, 1], lab[:, 2])
+    usable = (lab[:, 0] > 50) & (lab[:, 0] < 84) & (chroma > 30) & (chroma < 72)
+    rgb, lab = rgb[usable], lab[usable] * (0.6, 1, 1)  # shading changes lightness
+    distance = np.full(len(rgb), np.inf)
+    chosen = [int(np.argmin(np.abs(lab - _lab(np.array(_FIRST_COLOR)) * (0.6, 1, 1)).sum(axis=1)))]
+    while len(chosen) < _NUM_COLORS:
+        distance = np.minimum(distance, np.linalg.norm(lab - lab[chosen[-1]], axis=1))
+        chosen.append(int(np.argmax(distance)))
+    return rgb[chosen].astype(np.uint8)
+
+
+def _lab(rgb: Array) -> Array:
+    """Returns the CIELAB values, [..., 3], of sRGB colors from 0 to 255, [..., 3]."""
+    share = rgb / 255
+    linear = np.where(share <= 0.04045, share / 12.92, ((share + 0.055) / 1.055) ** 2.4)
+    to_xyz = np.array(
+        [[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]]
+    )
+    relative = linear @ (to_xyz / to_xyz.sum(axis=1, keepdims=True)).T  # white is 1, 1, 1
+    root = np.where(relative > 0.008856, np.cbrt(relative), 7.787 * relative + 16 / 116)
+    x, y, z = np.moveaxis(root, -1, 0)
+    return np.stack([116 * y - 16, 500 * (x - y), 200 * (y - z)], axis=-1)
+
+
+def side_by_side(images: Sequence[Array]) -> Array:
+    """Puts images in a row, from left to right, centred vertically on white.
+
+    Args:
+        images: uint8 [H, W, 3] each, at least one.
+
+    Returns:
+        uint8 [largest H, sum of the W, 3].
+
+    Raises:
+        ValueError: no images.
+    """
+    if not images:
+        raise ValueError("expected at least one image to put side by side, found none")
+    height = max(len(image) for image in images)
+    padded = []
+    for image in images:
+        above = (height - len(image)) // 2
+        below = height - len(image) - above
+        rows = ((above, below), (0, 0), (0, 0))
+        padded.append(np.pad(image, rows, constant_values=_BACKGROUND))
+    return np.concatenate(padded, axis=1)
+
+
+def _check(count: int, colors: Array, width: int) -> None:
+    if np.shape(colors) != (count, 3):
+        raise ValueError(
+            f"expected a color [{count}, 3] for each element, found {list(np.shape(colors))}"
+        )
+    if width < 1:
+        raise ValueError(f"expected a width of at least 1 pixel, found {width}")
+
+
+def _blank(width: int) -> Array:
+    return np.full((max(1, width // 2), width, 3), _BACKGROUND, np.uint8)
+
+
+def _shrink(image: Array) -> Array:
+    """Averages the pixels of a supersampled image: float [n H, n W, 3] to uint8 [H, W, 3]."""
+    n = _SUPERSAMPLING
+    height, width = image.shape[0] // n, image.shape[1] // n
+    means = image.reshape(height, n, width, n, 3).mean(axis=(1, 3))
+    return np.clip(np.round(means), 0, 255).astype(np.uint8)

@@ -12,6 +12,8 @@ voxel's object.
 Every convolution has a bias, stride 1 and 'same' padding. Sizes in comments are for width 1.
 """
 
+import functools
+
 from mtml_tf.config import NetworkConfig
 from mtml_tf.learning.backend import keras, tf
 
@@ -23,14 +25,32 @@ DIRECTION_SIZE = 3
 class DilatedConv3D(keras.layers.Conv3D):
     """Conv3D whose dilation runs natively instead of through space-to-batch.
 
-    The same variables and values as `Conv3D`; up to 1.8 times faster on a CPU.
+    The same variables and values as `Conv3D`; up to 1.8 times faster on a CPU. Where this machine
+    has no native dilation it is `Conv3D`.
     """
 
     def convolution_op(self, inputs: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
         """Returns [B, X, Y, Z, filters] for inputs [B, X, Y, Z, channels]."""
+        if not _dilates_natively(inputs.dtype):
+            return super().convolution_op(inputs, kernel)
         return tf.nn.conv3d(
             inputs, kernel, strides=[1] * 5, padding="SAME", dilations=[1, *self.dilation_rate, 1]
         )
+
+
+@functools.cache
+def _dilates_natively(dtype: tf.DType) -> bool:
+    """Whether convolutions dilate on this machine: on a CPU only oneDNN's do, in float32.
+
+    TensorFlow itself leaves oneDNN off on CPUs without certain instructions, so it is tried out.
+    """
+    with tf.init_scope():
+        grid, kernel = tf.zeros([1, 3, 3, 3, 1], dtype), tf.zeros([3, 3, 3, 1, 1], dtype)
+        try:
+            tf.nn.conv3d(grid, kernel, [1] * 5, "SAME", dilations=[1, 2, 2, 2, 1])
+        except (tf.errors.InvalidArgumentError, tf.errors.UnimplementedError):
+            return False
+    return True
 
 
 def build_network(config: NetworkConfig, native_dilation: bool = False) -> keras.Model:

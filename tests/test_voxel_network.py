@@ -1,0 +1,202 @@
+"""Tests of mtml_tf.learning.voxel_network: both executions, and what a scene's values depend on."""
+
+import numpy as np
+import pytest
+from scenes import CLASSES, NUM_FEATURES, batch_of, box_scene, sparse_scene
+
+from mtml_tf.classes import ClassSet
+from mtml_tf.config import NetworkConfig, SegmentConfig
+from mtml_tf.learning import models
+from mtml_tf.learning.backend import keras, tf
+from mtml_tf.learning.models import Model, ModelConfig
+from mtml_tf.learning.voxel_network import VoxelNetwork
+
+# More than 8 channels take the scattered first layer, fewer the plain one.
+MANY = ClassSet(
+    tuple(range(1, 13)), tuple(f"class {i}" for i in range(1, 13)), ("thing",) * 12
+)
+
+
+def give_random_weights(network, seed=0):
+    """Random weights, biases too, of a size that keeps values near 1."""
+    rng = np.random.default_rng(seed)
+    for variable in network.dense.variables:
+        fan_in = int(np.prod(variable.shape[:-1])) if len(variable.shape) > 1 else 9
+        variable.assign(rng.normal(size=variable.shape) * np.sqrt(2 / fan_in))
+
+
+def both_executions(config):
+    """Two networks with the same random weights: occupied and dense."""
+    occupied, dense = VoxelNetwork(config), VoxelNetwork(config, execution="dense")
+    give_random_weights(occupied)
+    dense.dense.set_weights(occupied.dense.get_weights())
+    return occupied, dense
+
+
+def assert_equal_outputs(found, expected, tolerance=1e-5):
+    assert set(found) == set(expected) == {"embedding", "direction"}
+    for name in expected:
+        scale = np.abs(expected[name]).max()
+        assert scale > 1e-2, "the test tells nothing where all values are 0"
+        np.testing.assert_allclose(found[name], expected[name], rtol=0, atol=tolerance * scale)
+
+
+# Scenes of one batch: their grids and their numbers of voxels.
+BATCHES = {
+    "one scene": [((16, 12, 8), 100)],
+    "padding rows": [((12, 16, 8), 30), ((12, 16, 8), 90), ((12, 16, 8), 2)],
+    "different grids": [((16, 6, 10), 50), ((8, 14, 4), 80)],
+    "a single voxel": [((8, 8, 8), 1)],
+    "the smallest grid": [((2, 2, 2), 8)],
+}
+
+
+@pytest.mark.parametrize("batch", BATCHES)
+@pytest.mark.parametrize("classes", [CLASSES, MANY], ids=["3 classes", "12 classes"])
+def test_occupied_equals_dense_for_labels(batch, classes):
+    occupied, dense = both_executions(NetworkConfig(len(classes), width=1 / 8))
+    scenes = [
+        sparse_scene(seed, grid_shape, count, ids=(0, *classes.ids))
+        for seed, (grid_shape, count) in enumerate(BATCHES[batch])
+    ]
+    inputs = batch_of(scenes, classes)
+    assert_equal_outputs(occupied(inputs), dense(inputs))
+
+
+@pytest.mark.parametrize("batch", BATCHES)
+@pytest.mark.parametrize("num_features", [5, 11])
+def test_occupied_equals_dense_for_features(batch, num_features):
+    occupied, dense = both_executions(NetworkConfig(num_features, width=1 / 8))
+    scenes = [
+        sparse_scene(seed, grid_shape, count, num_features=num_features)
+        for seed, (grid_shape, count) in enumerate(BATCHES[batch])
+    ]
+    inputs = batch_of(scenes)
+    assert_equal_outputs(occupied(inputs), dense(inputs))
+
+
+@pytest.mark.parametrize("num_features", [5, 11])
+def test_gradients_of_both_executions_are_equal(num_features):
+    """In float64: rounding in float32 would flip a ReLU here and there."""
+    keras.backend.set_floatx("float64")
+    try:
+        networks = both_executions(NetworkConfig(num_features, width=1 / 8))
+        scenes = [sparse_scene(0, (8, 12, 6), 60, num_features=num_features)]
+        scenes.append(sparse_scene(1, (10, 6, 8), 20, num_features=num_features))
+        inputs = batch_of(scenes)
+        inputs["features"] = inputs["features"].astype(np.float64)
+        gradients = []
+        for network in networks:
+            with tf.GradientTape() as tape:
+                outputs = network(inputs)
+                loss = tf.add_n([tf.reduce_sum(tf.sin(x)) for x in outputs.values()])
+            gradients.append(tape.gradient(loss, network.dense.trainable_variables))
+    finally:
+        keras.backend.set_floatx("float32")
+    assert len(gradients[0]) == 34
+    for variable, found, expected in zip(
+        networks[0].dense.trainable_variables, *gradients, strict=True
+    ):
+        scale = np.abs(expected).max()
+        assert scale > 1e-6, variable.name
+        np.testing.assert_allclose(
+            found, expected, rtol=0, atol=1e-10 * scale, err_msg=variable.name
+        )
+
+
+def test_padding_rows_are_zero():
+    network = VoxelNetwork(NetworkConfig(len(CLASSES), width=1 / 16))
+    give_random_weights(network)
+    outputs = network(batch_of([sparse_scene(0, (8, 8, 8), 5), sparse_scene(1, (8, 8, 8), 20)]))
+    for values in outputs.values():
+        assert values.shape[:2] == (2, 20)
+        assert not values[0, 5:].numpy().any()
+        assert values[0, :5].numpy().any(axis=1).all()
+
+
+def test_unlabelled_voxels_are_empty_input():
+    """They have values of their own, but others see them as empty."""
+    network = VoxelNetwork(NetworkConfig(len(CLASSES), width=1 / 16))
+    give_random_weights(network)
+    scene = sparse_scene(0, (8, 8, 8), 40)
+    inputs = batch_of([scene])
+    labelled = scene.semantic_ids > 0
+    assert 0 < labelled.sum() < 40
+    alone = {name: x[:, labelled] for name, x in inputs.items() if name != "grid_shape"}
+    alone["grid_shape"] = inputs["grid_shape"]
+    expected = {name: x.numpy()[:, labelled] for name, x in network(inputs).items()}
+    assert_equal_outputs(network(alone), expected)
+
+
+@pytest.mark.parametrize("execution", ["occupied", "dense"])
+def test_order_of_voxels_does_not_matter(execution):
+    network = VoxelNetwork(NetworkConfig(len(CLASSES), width=1 / 16), execution)
+    give_random_weights(network)
+    inputs = batch_of([sparse_scene(0, (8, 10, 6), 40)])
+    order = np.random.default_rng(0).permutation(40)
+    turned = {**inputs, **{name: inputs[name][:, order] for name in ("coordinates", "channels")}}
+    expected = {name: x.numpy()[:, order] for name, x in network(inputs).items()}
+    assert_equal_outputs(network(turned), expected)
+
+
+def test_scenes_of_a_batch_do_not_see_each_other():
+    network = VoxelNetwork(NetworkConfig(len(CLASSES), width=1 / 16))
+    give_random_weights(network)
+    scenes = [sparse_scene(seed, (8, 10, 6), 10 + 30 * seed) for seed in range(3)]
+    together = network(batch_of(scenes))
+    for i, scene in enumerate(scenes):
+        expected = {name: x[i : i + 1, : len(scene.coordinates)] for name, x in together.items()}
+        assert_equal_outputs(network(batch_of([scene])), expected)
+
+
+def model_of(network, classes=CLASSES):
+    config = ModelConfig(
+        network.config, SegmentConfig(classes.thing_ids), classes, 0.05, has_direction=True
+    )
+    return Model(config, network)
+
+
+@pytest.mark.parametrize("with_features", [False, True])
+def test_prediction_is_of_the_scene_alone_on_its_own_grid(with_features):
+    """To the bit, whatever was predicted before; and the same as a batch of one."""
+    channels = NUM_FEATURES if with_features else len(CLASSES)
+    network = VoxelNetwork(NetworkConfig(channels, width=1 / 16))
+    give_random_weights(network)
+    model = model_of(network)
+    small = box_scene(0, grid_shape=(8, 10, 8), with_features=with_features)
+    large = box_scene(1, grid_shape=(18, 12, 10), with_features=with_features)
+    first = model.predict(small)
+    model.predict(large)
+    again = model.predict(small)
+    for before, after in zip(first, again, strict=True):
+        assert before.dtype == np.float32
+        np.testing.assert_array_equal(after, before)
+    alone = network(batch_of([small]))
+    found = dict(zip(("embedding", "direction"), first, strict=True))
+    assert_equal_outputs(found, {name: x.numpy()[0] for name, x in alone.items()})
+
+
+def test_prediction_refuses_input_of_another_length():
+    model = model_of(VoxelNetwork(NetworkConfig(len(CLASSES), width=1 / 16)))
+    sentence = "scene scene_000: expected 3 input channels as the model was trained with, found 5"
+    with pytest.raises(ValueError, match=sentence):
+        model.predict(box_scene(0, with_features=True))
+
+
+def test_weights_of_one_execution_serve_the_other(tmp_path):
+    config = NetworkConfig(len(MANY), width=1 / 8)
+    occupied = VoxelNetwork(config)
+    give_random_weights(occupied, seed=5)
+    models.write_weights(tmp_path, models.LAST, occupied)
+    dense = VoxelNetwork(config, execution="dense")
+    checkpoint = tf.train.Checkpoint(network=dense.dense)
+    checkpoint.read(str(tmp_path / "last" / "weights")).assert_consumed()
+    inputs = batch_of([sparse_scene(0, (10, 8, 6), 40, ids=(0, *MANY.ids))], MANY)
+    assert_equal_outputs(dense(inputs), occupied(inputs))
+    models.write_weights(tmp_path, models.BEST, dense)
+    models.write_model_config(tmp_path, model_of(dense, MANY).config)
+    loaded = models.load_model(tmp_path, models.BEST)
+    for variable, expected in zip(
+        loaded.network.dense.variables, dense.dense.variables, strict=True
+    ):
+        np.testing.assert_array_equal(variable, expected)
