@@ -63,11 +63,12 @@ def predicted_ids(scene: VoxelScene, instances: Sequence[Instance]) -> Array:
 
     Args:
         scene: M voxels.
-        instances: best first, with vertex rows as indices (voxel rows where there are no vertices).
+        instances: with vertex rows as indices (voxel rows where there are no vertices).
     """
     ids = np.zeros(len(scene.coordinates), np.int64)
-    for number in range(len(instances), 0, -1):
-        rows = instances[number - 1].indices
+    best_first = sorted(instances, key=lambda instance: -instance.score)
+    for number in range(len(best_first), 0, -1):
+        rows = best_first[number - 1].indices
         ids[rows if scene.vertex_to_voxel is None else scene.vertex_to_voxel[rows]] = number
     return ids
 
@@ -116,9 +117,7 @@ def main() -> None:
     folder, output_dir = DataFolder(FLAGS.data_dir), pathlib.Path(FLAGS.output_dir)
     pictures, rows = {}, []
     for scene in itertools.islice(folder.scenes(FLAGS.split), FLAGS.num_scenes):
-        count = len(
-            scene.coordinates if scene.vertex_to_voxel is None else scene.vertex_to_voxel
-        )
+        count = len(scene.coordinates if scene.vertex_to_voxel is None else scene.vertex_to_voxel)
         instances = read_predictions(FLAGS.prediction_dir, scene.name, count)
         views = draw_scene(scene, folder.classes, instances, FLAGS.width, FLAGS.quarter_turns)
         rows.append(side_by_side(views))

@@ -6,6 +6,7 @@ connected components, FE only and multi-task on the validation scans and on scen
 their objects. Started again, it goes on where it was.
 """
 
+import itertools
 import pathlib
 
 from absl import flags
@@ -24,6 +25,8 @@ flags.DEFINE_string("init_from", "runs/table1", "Toy models to begin with, where
 
 CLASSES = "experiments/tabletop_classes.csv"
 VOXEL_SIZE = 0.01
+# Each training scan comes so often, turned a little and on another place of the grid each time.
+TURNED_COPIES = 8
 VALIDATION = [f"learn{i}" for i in (3, 9, 15, 18, 20, 22, 24, 26, 29, 31, 36, 42)]
 TRAINED = {
     "fe_only": "experiments/tabletop_fe_only.cfg",
@@ -43,8 +46,8 @@ def compose(scans_dir: pathlib.Path, output_dir: pathlib.Path) -> None:
     for name, settings in {
         "composed_val": ["--num_scenes=40", "--seed=1", f"--scenes={','.join(VALIDATION)}"],
         "composed_train": [
-            *("--num_scenes=600", "--seed=2", f"--scenes={','.join(sorted(training))}"),
-            *("--min_objects=2", "--max_objects=16", "--scans_per_scene=6"),
+            *("--num_scenes=300", "--seed=2", f"--scenes={','.join(sorted(training))}"),
+            *("--min_objects=2", "--max_objects=8", "--scans_per_scene=4"),
         ],
     }.items():
         if not (output_dir / name).exists():
@@ -60,15 +63,22 @@ def prepare(scans_dir: pathlib.Path, composed_dir: pathlib.Path, data_dir: pathl
     from mtml_tf.scans.preparing import PreparedScans, find_scans
 
     classes = read_classes(CLASSES)
-    paths = {
-        "train": [
-            *find_scans(scans_dir, exclude_scenes=VALIDATION),
-            *find_scans(composed_dir / "composed_train"),
-        ],
-        "val": find_scans(scans_dir, VALIDATION),
-        "composed": find_scans(composed_dir / "composed_val"),
+    scans = find_scans(scans_dir, exclude_scenes=VALIDATION)
+    turned = [
+        PreparedScans(
+            *(scans, classes, VOXEL_SIZE), origin_jitter_seed=0, turn=30.0, suffix=f"_turned{copy}"
+        )
+        for copy in range(TURNED_COPIES)
+    ]
+
+    def prepared(paths: list[pathlib.Path]) -> PreparedScans:
+        return PreparedScans(paths, classes, VOXEL_SIZE)
+
+    splits = {
+        "train": itertools.chain(prepared(find_scans(composed_dir / "composed_train")), *turned),
+        "val": prepared(find_scans(scans_dir, VALIDATION)),
+        "composed": prepared(find_scans(composed_dir / "composed_val")),
     }
-    splits = {split: PreparedScans(found, classes, VOXEL_SIZE) for split, found in paths.items()}
     write_data_folder(data_dir, classes, splits)
 
 

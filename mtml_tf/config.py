@@ -153,6 +153,8 @@ class DataConfig:
         rotations: turn a training scene about the vertical axis by any angle.
         shifts: move a training scene by 0 or 1 voxel along each axis, so that no object learns
             its place on the grid of half resolution. Not in the paper.
+        bucket_scenes: within so many scenes of the random order those of like size come together,
+            so that little is padded; 1 keeps the order.
         seed: of the order and the augmentation, which are functions of the seed and the step.
 
     Raises:
@@ -163,10 +165,12 @@ class DataConfig:
     flips: bool = True
     rotations: bool = True
     shifts: bool = False
+    bucket_scenes: int = 1
     seed: int = 0
 
     def __post_init__(self) -> None:
         _require(self.batch_size >= 1, "a batch_size of at least 1", self.batch_size)
+        _require(self.bucket_scenes >= 1, "bucket_scenes of at least 1", self.bucket_scenes)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -33,7 +33,7 @@ def assert_all_close(found, expected):
 GRIDS = [(2, 2, 2), (8, 6, 4), (4, 12, 10), (6, 2, 16)]
 
 
-@pytest.mark.parametrize("size", [1, 3, 5, 7])
+@pytest.mark.parametrize("size", [3, 5, 7])
 @pytest.mark.parametrize("grid_shape", GRIDS)
 @pytest.mark.parametrize("count", [1, 7, 60])
 def test_scattered_convolution_equals_conv3d(size, grid_shape, count):
@@ -101,8 +101,7 @@ def test_both_run_in_a_graph_of_unknown_shape():
     )
     def both(voxels, features, grid):
         stem = scattered_convolution(voxels, features, grid, tf.constant(first))
-        pooled = tf.nn.max_pool3d(stem, 2, 2, "SAME")
-        return transposed_convolution(voxels, pooled, tf.constant(second))
+        return transposed_convolution(voxels, stem[:, ::2, ::2, ::2], tf.constant(second))
 
     rng = np.random.default_rng(0)
     first, second = rng.normal(size=(3, 3, 3, 2, 3)), rng.normal(size=(4, 4, 4, 3, 2))

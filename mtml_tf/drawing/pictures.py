@@ -24,7 +24,8 @@ STUFF_COLOR = (226, 226, 226)
 _BACKGROUND = 255
 _NUM_COLORS = 256
 _SUPERSAMPLING = 2
-_MARGIN = 0.02  # of the width
+_MARGIN = 0.025  # of the width
+_TALLEST = 4  # a picture's height, of its width; a scene that is taller leaves white at the sides
 _COS_30 = np.sqrt(3) / 2
 
 # Faces: upwards, towards +p (the right one seen), towards +q (the left one), and their light.
@@ -88,9 +89,11 @@ def draw_voxels(
     left, right = (p - q).min() - 1, (p - q).max() + 1
     top, bottom = ((p + q) / 2 - z).min() - 1, ((p + q) / 2 - z).max() + 1
     margin = _MARGIN * width * _SUPERSAMPLING
-    scale = (width * _SUPERSAMPLING - 2 * margin) / ((right - left) * _COS_30)
+    fine_width = width * _SUPERSAMPLING
+    outline = max((right - left) * _COS_30, (bottom - top) / _TALLEST)
+    scale = (fine_width - 2 * margin) / outline
     height = int(np.ceil(((bottom - top) * scale + 2 * margin) / _SUPERSAMPLING))
-    u = (np.arange(width * _SUPERSAMPLING) + 0.5 - margin) / (scale * _COS_30) + left
+    u = (np.arange(fine_width) + 0.5 - fine_width / 2) / (scale * _COS_30) + (left + right) / 2
     v = (np.arange(height * _SUPERSAMPLING) + 0.5 - margin) / scale + top
     # p + q - 2 z = 2 v and p - q = u, so:
     i, j = np.broadcast_arrays(v[:, None] + u / 2 - corner[0], v[:, None] - u / 2 - corner[1])
@@ -98,7 +101,7 @@ def draw_voxels(
     cell_i, cell_j = np.floor(i).astype(np.int32), np.floor(j).astype(np.int32)
     f, g = i - cell_i, j - cell_j
     # Pixels outside the lattice look up its rim, which shows nothing.
-    places = [np.clip(c, 0, n - 1) for c, n in zip((cell_i, cell_j), cells.shape, strict=False)]
+    places = [np.clip(c, 0, n - 1) for c, n in zip((cell_i, cell_j), cells.shape[:2], strict=True)]
     seen = cells[places[0], places[1], (g > f).view(np.int8)]
     shown = seen >= 0
     seen, f, g = seen[shown], f[shown], g[shown]
@@ -132,8 +135,8 @@ def _nearest_faces(voxels: Array) -> tuple[Array, Array, Array, Array]:
 
     Returns:
         corner: int64 [2], the lattice cell (i, j) that `cells` begins with.
-        cells: int32 [I, J, 2], a row of the two results below, or -1, which all round the rim is; the second half of a cell
-            is that with the larger fraction of j.
+        cells: int32 [I, J, 2], a row of the two results below, or -1 (as all round the rim); the
+            second half of a cell is that with the larger fraction of j.
         row: int64 [F], the voxel.
         face: int64 [F], which of its faces.
     """
@@ -185,9 +188,7 @@ def _interpolate(corners: Array, along: Array, across: Array) -> Array:
     return low * (1 - across) + high * across
 
 
-def draw_points(
-    vertices: Array, colors: Array, width: int = 700, quarter_turns: int = 0
-) -> Array:
+def draw_points(vertices: Array, colors: Array, width: int = 700, quarter_turns: int = 0) -> Array:
     """Draws the points of a scan, in the same view, as splats wide enough to close the surface.
 
     Points are darker where something nearer is beside them in the picture, so that shapes stand
@@ -215,7 +216,7 @@ def draw_points(
     near = p + q + z
     fine_width = width * _SUPERSAMPLING
     extent = np.maximum(place.max(axis=0), 1e-9 * (1 + np.abs(vertices).max()))
-    scale = fine_width * (1 - 2 * _MARGIN) / max(extent[1], extent[0] / 4)
+    scale = fine_width * (1 - 2 * _MARGIN) / max(extent[1], extent[0] / _TALLEST)
     margin = fine_width * _MARGIN
     height = int(np.ceil((extent[0] * scale + 2 * margin) / _SUPERSAMPLING))
     shape = (height * _SUPERSAMPLING, fine_width)
@@ -223,14 +224,16 @@ def draw_points(
 
     # Of several points on one pixel the last assigned stays: the nearest.
     order = np.argsort(near, kind="stable")
-    splats = pixel[order][:, None] + _splat(pixel, shape)
+    steps = _splat(pixel, shape)
+    splats = pixel[order][:, None] + steps
     rows, columns = np.clip(splats, 0, np.array(shape) - 1).transpose(2, 0, 1)
     shown = np.full(shape, -1, np.int32)
     shown[rows, columns] = order[:, None]
     depth = np.where(shown >= 0, near[shown], -np.inf)
     image = np.full((*shape, 3), _BACKGROUND, np.float32)
     seen = shown >= 0
-    light = _relief(depth, extent[1])
+    # A splat faces the viewer, so on a slanting surface it juts out by about its radius.
+    light = _relief(depth, extent[1], steps.max() / scale)
     image[seen] = colors[shown[seen]] * light[seen][:, None]
     return _shrink(image)
 
@@ -238,7 +241,7 @@ def draw_points(
 def _splat(pixel: Array, shape: tuple[int, int]) -> Array:
     """Returns int [S, 2], the steps to the pixels of a disc that closes the gaps between points."""
     cell = max(1, shape[1] // 40)  # coarse cells tell how much of the picture the points cover
-    cells, counts = np.unique(pixel // cell, axis=0, return_counts=True)
+    _, counts = np.unique(pixel // cell, axis=0, return_counts=True)
     area_of_point = cell**2 / np.median(counts)
     radius = min(1.2 * np.sqrt(area_of_point), _LARGEST_SPLAT * shape[1])
     reach = np.arange(-int(radius), int(radius) + 1)
@@ -246,12 +249,13 @@ def _splat(pixel: Array, shape: tuple[int, int]) -> Array:
     return steps[(steps**2).sum(axis=1) <= radius**2]
 
 
-def _relief(depth: Array, extent: float) -> Array:
+def _relief(depth: Array, extent: float, slack: float) -> Array:
     """Returns float [H, W] in (0, 1], less in hollows and beside nearer points.
 
     Args:
         depth: float [H, W], nearness of what each pixel shows, -inf for nothing.
         extent: width of the scene in the same unit.
+        slack: how much nearer something must be to count.
     """
     height, width = depth.shape
     hollow = np.zeros(depth.shape)
@@ -268,7 +272,7 @@ def _relief(depth: Array, extent: float) -> Array:
                 )
             ]
             with np.errstate(invalid="ignore"):  # nothing beside nothing
-                rise = (pair[0] + pair[1]) / 2 - depth
+                rise = (pair[0] + pair[1]) / 2 - depth - slack
             hollow += np.fmin(np.fmax(rise / extent, 0), _DEEPEST)
     return np.exp(-_RELIEF * hollow)
 
@@ -283,7 +287,7 @@ def instance_colors(ids: Array) -> Array:
     """
     ids = np.asarray(ids, np.int64)
     colors = _palette()[(ids - 1) % _NUM_COLORS]
-    return np.where((ids == 0)[:, None], np.uint8(STUFF_COLOR), colors)
+    return np.where((ids == 0)[:, None], np.array(STUFF_COLOR, np.uint8), colors)
 
 
 def class_colors(semantic_ids: Array, classes: ClassSet) -> Array:

@@ -60,6 +60,8 @@ def rotate(scene: Scene, angle: tf.Tensor) -> Scene:
         scene["coordinates"] + margin, rows, tf.stack([canvas_x, canvas_y, z_size])
     )
     turned = rotate_image(row_grid[None], angle)[0]
+    # A scene of a voxel or two may vanish altogether; it stays as it is.
+    turned = tf.where(tf.reduce_any(turned > 0), turned, row_grid)
     coordinates = tf.where(turned > 0)
     kept = tf.gather_nd(turned, coordinates) - 1
     coordinates = tf.cast(coordinates, tf.int32)

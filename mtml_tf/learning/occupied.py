@@ -29,7 +29,7 @@ def scattered_convolution(
         voxels: int32 [m, 4], batch, x, y, z.
         features: float32 [m, C].
         grid: int32 [4], B, X, Y, Z.
-        kernel: float32 [size, size, size, C, filters], size odd.
+        kernel: float32 [size, size, size, C, filters], size odd and at least 3.
 
     Returns:
         float32 [B, X, Y, Z, filters].

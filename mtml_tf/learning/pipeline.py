@@ -4,6 +4,9 @@ Which scene comes when, and how it is augmented, is a pure function of (seed, nu
 example): a run that starts again at step s sees what it would have seen.
 """
 
+import math
+from collections.abc import Sequence
+
 import numpy as np
 
 from mtml_tf.classes import ClassSet
@@ -58,7 +61,7 @@ def make_dataset(
     examples = tf.data.Dataset.range(start, stop)
 
     def read(example: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        row = _row_of_example(example, len(entries), config.seed) if training else example
+        row = _row_of_example(example, entries, config) if training else example
         record = tf.numpy_function(
             lambda i: read_bytes(
                 folder.path / entries[i].shard, entries[i].offset, entries[i].length
@@ -92,10 +95,8 @@ def make_dataset(
 def training_scenes(entries: list[RecordEntry], config: DataConfig, step: int) -> list[str]:
     """Returns the names of the scenes in the training batch of number `step`."""
     examples = range(step * config.batch_size, (step + 1) * config.batch_size)
-    rows = [
-        int(_row_of_example(tf.constant(e, tf.int64), len(entries), config.seed)) for e in examples
-    ]
-    return [entries[row].name for row in rows]
+    rows = (_row_of_example(tf.constant(e, tf.int64), entries, config) for e in examples)
+    return [entries[int(row)].name for row in rows]
 
 
 def batch_of_one(scene: VoxelScene, classes: ClassSet) -> dict[str, tf.Tensor]:
@@ -117,14 +118,26 @@ def len_of_features(folder: DataFolder, entry: RecordEntry) -> int:
     return 0 if features is None else features.shape[1]
 
 
-def _row_of_example(example: tf.Tensor, num_scenes: int, seed: int) -> tf.Tensor:
-    """Which scene example number `example` is: a fresh permutation in every epoch."""
-    epoch = example // num_scenes
-    return tf.random.experimental.index_shuffle(
-        example % num_scenes,
-        seed=tf.stack([tf.constant(seed, tf.int64), epoch]),
+def _row_of_example(
+    example: tf.Tensor, entries: Sequence[RecordEntry], config: DataConfig
+) -> tf.Tensor:
+    """Which scene example number `example` (int64) is: a fresh permutation in every epoch.
+
+    Within each run of `config.bucket_scenes` examples the scenes are sorted by the size of their
+    grids, so that those of a batch are alike and little is padded.
+    """
+    num_scenes = len(entries)
+    epoch, position = example // num_scenes, example % num_scenes
+    first = position - position % config.bucket_scenes
+    bucket = tf.range(first, tf.minimum(first + config.bucket_scenes, num_scenes))
+    rows = tf.random.experimental.index_shuffle(
+        bucket,
+        seed=tf.stack([tf.constant(config.seed, tf.int64), epoch]),
         max_index=num_scenes - 1,
     )
+    sizes = tf.constant([math.prod(entry.grid_shape) for entry in entries], tf.int64)
+    order = tf.argsort(tf.gather(sizes, rows), stable=True)
+    return tf.gather(rows, order[position - first])
 
 
 def _decode(record: tf.Tensor, num_features: int, classes: ClassSet) -> augmentation.Scene:

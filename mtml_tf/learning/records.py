@@ -237,9 +237,12 @@ def read_bytes(path: str | pathlib.Path, offset: int, length: int) -> bytes:
 
 def _read_json(path: pathlib.Path) -> dict[str, Any]:
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(content, dict):
+            raise ValueError(f"a {type(content).__name__} instead of an object")
     except (OSError, ValueError) as error:
         raise ValueError(f"{path}: expected a readable JSON file, found: {error}") from error
+    return content
 
 
 def _sha256(path: pathlib.Path) -> str:
@@ -317,7 +320,9 @@ def write_data_folder(
         files.write_text(temporary / CLASSES, encode_classes(classes))
         files.write_text(temporary / INDEX, json.dumps(index))
         files.write_text(temporary / MANIFEST, json.dumps(manifest, indent=1))
-        _install(temporary, output_dir, tuple(splits))
+        _install(
+            temporary, output_dir, {name: manifest["splits"][name]["shards"] for name in splits}
+        )
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
@@ -380,23 +385,32 @@ def _write_split(
     return shards, entries
 
 
-def _install(temporary: pathlib.Path, output_dir: pathlib.Path, splits: tuple[str, ...]) -> None:
-    """Moves a complete folder to its place; into an existing one the manifest comes last."""
+def _install(
+    temporary: pathlib.Path, output_dir: pathlib.Path, splits: Mapping[str, list[dict[str, Any]]]
+) -> None:
+    """Moves a complete folder to its place; into an existing one the manifest comes last.
+
+    Args:
+        temporary: the folder.
+        output_dir: its place.
+        splits: for each new split its shards, as in the manifest.
+    """
     if not (output_dir / MANIFEST).exists():
         temporary.chmod(0o755)
         temporary.replace(output_dir)
         return
-    for split in splits:
+    replaced = _read_json(output_dir / MANIFEST)["splits"]
+    for split, shards in splits.items():
         new_truth = temporary / GROUND_TRUTH / split
         shutil.rmtree(output_dir / GROUND_TRUTH / split, ignore_errors=True)
         if new_truth.exists():
             (output_dir / GROUND_TRUTH).mkdir(exist_ok=True)
             new_truth.replace(output_dir / GROUND_TRUTH / split)
-        kept = {path.name for path in temporary.glob(f"{split}-*.tfrecord")}
-        for path in temporary.glob(f"{split}-*.tfrecord"):
-            path.replace(output_dir / path.name)
-        for path in output_dir.glob(f"{split}-[0-9]*-of-[0-9]*.tfrecord"):
-            if path.name not in kept:
-                path.unlink()
+        new_names = {shard["file"] for shard in shards}
+        old_names = {shard["file"] for shard in replaced.get(split, {"shards": []})["shards"]}
+        for name in new_names:
+            (temporary / name).replace(output_dir / name)
+        for name in old_names - new_names:
+            (output_dir / name).unlink(missing_ok=True)
     for name in (INDEX, MANIFEST):
         (temporary / name).replace(output_dir / name)

@@ -60,6 +60,9 @@ class PreparedScans:
         label_map: see `scan.read_scan`.
         origin_jitter_seed: where given, each grid starts at a random place within a voxel below
             the scan's corner, drawn from this seed and the scene's name.
+        turn: degrees; every scan is turned about the vertical axis by a random angle of at most
+            so much, drawn like the origin.
+        suffix: appended to the scenes' names, to tell such copies of a scan apart.
     """
 
     paths: Sequence[pathlib.Path]
@@ -67,6 +70,8 @@ class PreparedScans:
     voxel_size: float
     label_map: Mapping[int, int] = dataclasses.field(default_factory=dict)
     origin_jitter_seed: int | None = None
+    turn: float = 0.0
+    suffix: str = ""
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -74,7 +79,7 @@ class PreparedScans:
     def __iter__(self) -> Iterator[tuple[VoxelScene, np.ndarray | None]]:
         seen: dict[str, pathlib.Path] = {}
         for path in self.paths:
-            scene = scan.read_scan(path, self.label_map)
+            scene = self._varied(scan.read_scan(path, self.label_map))
             if scene.name in seen:
                 raise ValueError(
                     f"{path}: expected a new scene name, found that of {seen[scene.name]}"
@@ -94,8 +99,22 @@ class PreparedScans:
     def _origin(self, scene: Scene) -> np.ndarray | None:
         if self.origin_jitter_seed is None:
             return None
-        rng = np.random.default_rng((self.origin_jitter_seed, zlib.crc32(scene.name.encode())))
-        return scene.vertices.min(axis=0) - rng.random(3) * self.voxel_size
+        return scene.vertices.min(axis=0) - self._rng(scene).random(3) * self.voxel_size
+
+    def _varied(self, scene: Scene) -> Scene:
+        scene = dataclasses.replace(scene, name=scene.name + self.suffix)
+        if not self.turn:
+            return scene
+        angle = np.radians(self.turn) * self._rng(scene).uniform(-1, 1)
+        cos, sin = np.cos(angle), np.sin(angle)
+        x, y, z = scene.vertices.T
+        turned = np.stack([cos * x - sin * y, sin * x + cos * y, z], axis=1)
+        return dataclasses.replace(scene, vertices=turned)
+
+    def _rng(self, scene: Scene) -> np.random.Generator:
+        return np.random.default_rng(
+            (self.origin_jitter_seed or 0, zlib.crc32(scene.name.encode()))
+        )
 
 
 def _natural(stem: str) -> list[tuple[int, str]]:

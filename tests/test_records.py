@@ -1,0 +1,405 @@
+"""Tests of mtml_tf.learning.records."""
+
+import json
+import re
+
+import hypothesis
+import numpy as np
+import pytest
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+from scenes import CLASSES, box_scene, write_folder
+
+from mtml_tf.classes import SCANNET20
+from mtml_tf.learning import records
+from mtml_tf.learning.backend import tf
+from mtml_tf.learning.records import DataFolder, decode_record, encode_record, write_data_folder
+from mtml_tf.scene import VoxelScene
+from mtml_tf.scoring.benchmark_format import read_ground_truth
+from mtml_tf.scoring.ground_truth import ground_truth_ids
+
+FIELDS = [
+    *("coordinates", "semantic_ids", "instance_ids", "features", "vertex_to_voxel", "origin"),
+]
+
+
+def assert_same_scene(found, expected):
+    assert found.name == expected.name
+    assert found.grid_shape == expected.grid_shape
+    assert found.voxel_size == expected.voxel_size
+    for field in FIELDS:
+        a, b = getattr(found, field), getattr(expected, field)
+        assert (a is None) == (b is None), field
+        if b is not None:
+            assert a.dtype == b.dtype, field
+            np.testing.assert_array_equal(a, b, err_msg=field)
+
+
+@st.composite
+def voxel_scenes(draw):
+    count = draw(st.integers(0, 12))
+    grid_shape = draw(st.tuples(*[st.integers(1, 1 << 16)] * 3))
+    axes = [arrays.arrays(np.int32, count, elements=st.integers(0, n - 1)) for n in grid_shape]
+    int32 = st.integers(-(2**31), 2**31 - 1)
+    ids = arrays.arrays(np.int32, count, elements=int32)
+    float32 = st.floats(width=32, allow_nan=False)
+    features = st.integers(1, 4).flatmap(
+        lambda columns: arrays.arrays(np.float32, (count, columns), elements=float32)
+    )
+    links = st.integers(0, 20).flatmap(
+        lambda n: arrays.arrays(np.int32, n, elements=st.integers(0, max(count - 1, 0)))
+    )
+    number = st.floats(allow_nan=False, allow_infinity=False)
+    return VoxelScene(
+        name=draw(st.text(min_size=1)),
+        coordinates=np.stack([draw(axis) for axis in axes], axis=1),
+        grid_shape=grid_shape,
+        voxel_size=draw(number),
+        origin=draw(arrays.arrays(np.float64, 3, elements=number)),
+        semantic_ids=draw(ids),
+        instance_ids=draw(st.none() | ids),
+        features=draw(st.none() | features),
+        vertex_to_voxel=draw(st.none() | links),
+    )
+
+
+@hypothesis.given(voxel_scenes())
+@hypothesis.settings(max_examples=60)
+def test_a_decoded_record_is_the_scene(scene):
+    assert_same_scene(decode_record(encode_record(scene)), scene)
+
+
+def test_a_grid_that_a_record_cannot_hold_is_refused():
+    scene = box_scene(0)
+    wide = VoxelScene(
+        "wide", scene.coordinates, (65538, 16, 8), 0.01, scene.origin, scene.semantic_ids
+    )
+    with pytest.raises(
+        ValueError,
+        match=r"scene wide: expected at most 65536 voxels along an axis, found \(65538, 16, 8\); "
+        "choose a larger voxel size",
+    ):
+        encode_record(wide)
+
+
+def scenes_of(*seeds, **settings):
+    return [box_scene(seed, grid_shape=(8 + 2 * (seed % 3), 8, 8), **settings) for seed in seeds]
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """A folder of five training scenes in three shards, and two for validation in one."""
+    monkeypatch.setattr(records, "_SCENES_PER_SHARD", 2)
+    return write_folder(tmp_path / "data", train=scenes_of(*range(5)), val=scenes_of(7, 8))
+
+
+def files_in(path):
+    return sorted(str(file.relative_to(path)) for file in path.rglob("*") if file.is_file())
+
+
+def test_what_a_folder_holds(folder):
+    assert files_in(folder) == [
+        "classes.csv",
+        *(f"ground_truth/train/scene_00{i}.txt" for i in range(5)),
+        *(f"ground_truth/val/scene_00{i}.txt" for i in (7, 8)),
+        "index.json",
+        "manifest.json",
+        *(f"train-0000{i}-of-00003.tfrecord" for i in range(3)),
+        "val-00000-of-00001.tfrecord",
+    ]
+    manifest = json.loads((folder / "manifest.json").read_text())
+    assert manifest["schema_version"] == 1
+    shards = manifest["splits"]["train"]["shards"]
+    assert [shard["records"] for shard in shards] == [2, 2, 1]
+    assert [shard["names"] for shard in shards][2] == ["scene_004"]
+    assert all(re.fullmatch("[0-9a-f]{64}", shard["sha256"]) for shard in shards)
+
+
+def test_scene_i_is_read_by_the_index(folder):
+    data, scenes = DataFolder(folder), scenes_of(*range(5))
+    assert data.classes == CLASSES
+    assert data.splits == ("train", "val")
+    entries = data.entries("train")
+    for i in (4, 0, 2, 3, 1):
+        assert_same_scene(data.scene(entries[i]), scenes[i])
+        assert entries[i].name == scenes[i].name
+        assert entries[i].grid_shape == scenes[i].grid_shape
+        assert entries[i].num_voxels == len(scenes[i].coordinates)
+        assert entries[i].shard == f"train-0000{i // 2}-of-00003.tfrecord"
+    assert [scene.name for scene in data.scenes("val")] == ["scene_007", "scene_008"]
+    ids = read_ground_truth(data.ground_truth_dir("train") / "scene_003.txt")
+    np.testing.assert_array_equal(ids, ground_truth_ids(scenes[3], CLASSES))
+
+
+def test_shards_are_tfrecords_with_valid_checksums(folder):
+    paths = [str(path) for path in sorted(folder.glob("train-*.tfrecord"))]
+    found = [decode_record(record.numpy()) for record in tf.data.TFRecordDataset(paths)]
+    for scene, expected in zip(found, scenes_of(*range(5)), strict=True):
+        assert_same_scene(scene, expected)
+
+
+def test_scenes_without_ground_truth_leave_no_file(tmp_path):
+    write_data_folder(tmp_path / "data", CLASSES, {"test": ((s, None) for s in scenes_of(1))})
+    assert not (tmp_path / "data" / "ground_truth").exists()
+    assert len(DataFolder(tmp_path / "data").entries("test")) == 1
+
+
+def test_an_empty_folder_is_filled(tmp_path):
+    (tmp_path / "data").mkdir()
+    write_folder(tmp_path / "data", train=scenes_of(1))
+    assert DataFolder(tmp_path / "data").splits == ("train",)
+
+
+def test_a_folder_can_be_read_by_others(folder):
+    assert folder.stat().st_mode & 0o777 == 0o755
+
+
+# --- Adding and replacing ----------------------------------------------------------------------
+
+
+def test_a_split_is_added_to_a_folder(folder):
+    before = {name: (folder / name).read_bytes() for name in files_in(folder)}
+    write_folder(folder, extra=scenes_of(20, 21, 22))
+    assert DataFolder(folder).splits == ("train", "val", "extra")
+    for split, seeds in (("train", range(5)), ("val", (7, 8)), ("extra", (20, 21, 22))):
+        for found, expected in zip(DataFolder(folder).scenes(split), scenes_of(*seeds), strict=True):
+            assert_same_scene(found, expected)
+    for name, content in before.items():
+        if name not in ("index.json", "manifest.json"):
+            assert (folder / name).read_bytes() == content
+    assert (folder / "ground_truth" / "extra" / "scene_021.txt").exists()
+
+
+def test_an_existing_split_is_refused(folder):
+    before = {name: (folder / name).read_bytes() for name in files_in(folder)}
+    with pytest.raises(
+        ValueError,
+        match=rf"{folder}: split 'val' exists already; choose another folder or split, or give "
+        "--overwrite",
+    ):
+        write_folder(folder, extra=scenes_of(9), val=scenes_of(9))
+    assert {name: (folder / name).read_bytes() for name in files_in(folder)} == before
+
+
+def test_overwrite_replaces_a_split_and_nothing_else(folder):
+    """The old split had more shards, and another split's name begins with its name."""
+    write_folder(folder, **{"train-2": scenes_of(30)})
+    write_data_folder(
+        folder, CLASSES, {"train": ((s, None) for s in scenes_of(11, 12))}, overwrite=True
+    )
+    data = DataFolder(folder)
+    assert [entry.name for entry in data.entries("train")] == ["scene_011", "scene_012"]
+    assert [entry.name for entry in data.entries("train-2")] == ["scene_030"]
+    assert len(data.entries("val")) == 2
+    assert [name for name in files_in(folder) if name.startswith("train")] == [
+        "train-00000-of-00001.tfrecord",
+        "train-2-00000-of-00001.tfrecord",
+    ]
+    assert not (folder / "ground_truth" / "train").exists()
+
+
+def test_splits_whose_names_begin_alike_are_added_together(folder):
+    write_folder(folder, **{"val-2": scenes_of(30), "val-3": scenes_of(31)})
+    data = DataFolder(folder)
+    assert [len(data.entries(split)) for split in data.splits] == [5, 2, 1, 1]
+
+
+def test_other_classes_are_refused(folder):
+    with pytest.raises(
+        ValueError, match=r"classes.csv: expected the classes that are to be written, found others"
+    ):
+        write_data_folder(folder, SCANNET20, {"extra": ((s, None) for s in scenes_of(9))})
+
+
+def test_a_folder_of_other_files_is_left_alone(tmp_path):
+    (tmp_path / "notes.txt").write_text("keep me")
+    with pytest.raises(
+        ValueError, match=r"expected a data folder or an empty one, found other files; choose"
+    ):
+        write_folder(tmp_path, train=scenes_of(1))
+    assert files_in(tmp_path) == ["notes.txt"]
+
+
+def failing(scenes):
+    yield from ((scene, ground_truth_ids(scene, CLASSES)) for scene in scenes)
+    raise RuntimeError("no more")
+
+
+@pytest.mark.parametrize("exists", [False, True])
+def test_nothing_is_left_of_a_folder_whose_making_fails(exists, tmp_path):
+    path = tmp_path / "data"
+    if exists:
+        write_folder(path, train=scenes_of(1))
+    before = {name: (tmp_path / name).read_bytes() for name in files_in(tmp_path)}
+    with pytest.raises(RuntimeError, match="no more"):
+        write_data_folder(path, CLASSES, {"val": failing(scenes_of(3, 4))})
+    assert {name: (tmp_path / name).read_bytes() for name in files_in(tmp_path)} == before
+    assert [p.name for p in tmp_path.iterdir()] == (["data"] if exists else [])
+
+
+def test_a_name_twice_is_refused(tmp_path):
+    for with_truth in (False, True):
+        pairs = [
+            (scene, ground_truth_ids(scene, CLASSES) if with_truth else None)
+            for scene in scenes_of(1, 2, 1)
+        ]
+        with pytest.raises(
+            ValueError, match=r"split 'val': expected distinct scene names, found 'scene_001' twice"
+        ):
+            write_data_folder(tmp_path / "data", CLASSES, {"val": pairs})
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_split_without_scenes_is_refused(tmp_path):
+    with pytest.raises(ValueError, match=r"split 'val': expected at least one scene, found none"):
+        write_data_folder(tmp_path / "data", CLASSES, {"val": []})
+    assert not list(tmp_path.iterdir())
+
+
+# --- Damage ------------------------------------------------------------------------------------
+
+SHARD = "train-00001-of-00003.tfrecord"
+
+
+def test_a_missing_folder_is_named(tmp_path):
+    with pytest.raises(
+        ValueError,
+        match=rf"{tmp_path / 'none'}: expected a data folder with manifest.json, found no such "
+        "folder; tools/make_toy.py and tools/prepare_scans.py make one",
+    ):
+        DataFolder(tmp_path / "none")
+
+
+def test_an_empty_folder_is_named(tmp_path):
+    with pytest.raises(ValueError, match=r"with manifest.json, found none in it; tools"):
+        DataFolder(tmp_path)
+
+
+def test_an_unknown_split_is_refused(folder):
+    with pytest.raises(
+        ValueError,
+        match=r"expected a split 'test' with scenes, found the splits \['train', 'val'\]",
+    ):
+        DataFolder(folder).entries("test")
+
+
+@pytest.mark.parametrize("cut", [1, 500])
+def test_a_truncated_shard_is_found(folder, cut):
+    content = (folder / SHARD).read_bytes()
+    (folder / SHARD).write_bytes(content[:-cut])
+    data = DataFolder(folder)
+    assert len(data.entries("val")) == 2  # other splits can still be read
+    with pytest.raises(
+        ValueError,
+        match=rf"{SHARD}: expected {len(content)} bytes as manifest.json says, found "
+        rf"{len(content) - cut}; the file is cut or changed, make the data folder again",
+    ):
+        data.entries("train")
+
+
+def test_a_shard_cut_at_the_end_of_a_record_is_found(folder):
+    """What a reader of TFRecords would take for a whole file."""
+    second = DataFolder(folder).entries("train")[3]
+    content = (folder / SHARD).read_bytes()
+    (folder / SHARD).write_bytes(content[: second.offset - 12])
+    assert len(list(tf.data.TFRecordDataset(str(folder / SHARD)))) == 1
+    with pytest.raises(ValueError, match="the file is cut or changed"):
+        DataFolder(folder).entries("train")
+
+
+def test_a_flipped_bit_is_found(folder):
+    content = bytearray((folder / SHARD).read_bytes())
+    content[len(content) // 2] ^= 4
+    (folder / SHARD).write_bytes(content)
+    with pytest.raises(
+        ValueError,
+        match=rf"{SHARD}: expected the SHA-256 that manifest.json lists, found another; the file "
+        "has changed, make the data folder again",
+    ):
+        DataFolder(folder).entries("train")
+
+
+def test_a_missing_shard_is_found(folder):
+    (folder / SHARD).unlink()
+    with pytest.raises(
+        ValueError, match=rf"{SHARD}: listed in manifest.json, but there is no such file"
+    ):
+        DataFolder(folder).entries("train")
+
+
+def test_a_shard_cut_after_it_was_checked_is_found(folder):
+    data = DataFolder(folder)
+    entry = data.entries("train")[3]
+    (folder / SHARD).write_bytes(b"short")
+    with pytest.raises(
+        ValueError,
+        match=rf"{SHARD}: expected {entry.length} bytes at {entry.offset}, found 0; the file is "
+        "cut",
+    ):
+        data.scene(entry)
+
+
+def change_json(path, change):
+    content = json.loads(path.read_text())
+    change(content)
+    path.write_text(json.dumps(content))
+
+
+@pytest.mark.parametrize(
+    ("file", "change", "sentence"),
+    [
+        (
+            "manifest.json",
+            lambda manifest: manifest.update(schema_version=99),
+            "manifest.json: expected schema_version 1, found 99; make the folder again",
+        ),
+        (
+            "manifest.json",
+            lambda manifest: manifest.pop("schema_version"),
+            "expected schema_version 1, found None",
+        ),
+        (
+            "manifest.json",
+            lambda manifest: manifest["splits"].pop("val"),
+            "manifest.json and index.json do not fit each other ('val'); make the folder again",
+        ),
+        (
+            "manifest.json",
+            lambda manifest: manifest["splits"]["val"]["shards"][0]["names"].reverse(),
+            "index.json: expected the scenes that manifest.json lists for split 'val', found others",
+        ),
+        (
+            "index.json",
+            lambda index: index["train"].pop(),
+            "index.json: expected the scenes that manifest.json lists for split 'train', found",
+        ),
+        (
+            "index.json",
+            lambda index: index["train"][0].pop("offset"),
+            "manifest.json and index.json do not fit each other",
+        ),
+        (
+            "index.json",
+            lambda index: index.update(more=index["val"]),
+            "manifest.json and index.json do not fit each other ('more')",
+        ),
+    ],
+)
+def test_a_manifest_or_index_that_does_not_fit_is_refused(folder, file, change, sentence):
+    change_json(folder / file, change)
+    with pytest.raises(ValueError, match=re.escape(sentence)):
+        DataFolder(folder)
+
+
+@pytest.mark.parametrize("file", ["manifest.json", "index.json"])
+@pytest.mark.parametrize("text", ["", '{"splits": ', "[1, 2]", "7"])
+def test_broken_json_is_named(folder, file, text):
+    (folder / file).write_text(text)
+    with pytest.raises(ValueError, match=rf"{file}: expected a readable JSON file, found: .+"):
+        DataFolder(folder)
+
+
+def test_a_missing_index_is_named(folder):
+    (folder / "index.json").unlink()
+    with pytest.raises(ValueError, match=r"index.json: expected a readable JSON file, found: .*No"):
+        DataFolder(folder)
