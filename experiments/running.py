@@ -75,6 +75,16 @@ class Workplace:
         classes = read_classes(self.data_dir / "classes.csv")
         return evaluate_folder(prediction_dir, self.data_dir / "ground_truth" / split, classes)
 
+    def draw(self, name: str, split: str) -> None:
+        """Draws scenes of a split with the predictions `name` into `pictures/`, unless done."""
+        output_dir = self.work_dir / "pictures"
+        if not output_dir.exists():
+            run_program(
+                *("-m", "experiments.figures", f"--data_dir={self.data_dir}", f"--split={split}"),
+                f"--prediction_dir={self.work_dir / 'predictions' / name}",
+                f"--output_dir={output_dir}",
+            )
+
     def write_table(self, name: str, text: str, rows: Sequence[Sequence[str]]) -> None:
         """Writes `<name>.md` and `<name>.csv`; they are made of files that stay, so replaced."""
         csv = "\n".join(",".join(row) for row in rows) + "\n"

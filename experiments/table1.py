@@ -76,6 +76,7 @@ def main() -> None:
     for name in ("fe_only", "multi_task"):
         if name in run_dirs:
             tables[name] = here.score_model(name, run_dirs[name], SPLIT)
+    here.draw("multi_task", SPLIT)
     classes = read_classes(here.data_dir / "classes.csv")
     rows = table_rows([classes.name_of(class_id) for class_id in classes.thing_ids], tables)
     text = f"AP50 in percent on the toy test scenes\n\n{encode_markdown(rows)}\n"

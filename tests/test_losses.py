@@ -91,7 +91,9 @@ def test_direction_averages_within_an_instance_first():
     # wrong: 1. Mean 0, though there are more wrong voxels.
     coordinates = [[0, 0, 0], [2, 0, 0], [0, 5, 0], [1, 5, 0], [2, 5, 0], [3, 5, 0]]
     directions = f64(np.array([1, -1, -1, -1, 1, 1])[:, None] * [1, 0, 0])
-    assert float(direction_loss(directions, coordinates, i32([1, 1, 2, 2, 2, 2]))) == pytest.approx(0)
+    assert float(direction_loss(directions, coordinates, i32([1, 1, 2, 2, 2, 2]))) == pytest.approx(
+        0
+    )
 
 
 def test_directions_towards_the_centre_are_the_best_and_away_the_worst():
@@ -204,7 +206,7 @@ def test_order_of_voxels_does_not_matter(seed):
 def test_moving_all_features_changes_only_the_regularization(seed):
     embedding, _, _, ids = random_scene(seed)
     ids[0] = 1
-    moved = embedding + [30.0, -7.0, 0.5, 2.0]
+    moved = embedding + np.array([30.0, -7.0, 0.5, 2.0])
     for loss in (variance_loss, distance_loss):
         assert float(loss(moved, ids, 0.4)) == pytest.approx(float(loss(embedding, ids, 0.4)))
     assert float(regularization_loss(moved, ids)) > 10 + float(regularization_loss(embedding, ids))
@@ -274,7 +276,9 @@ def test_gradients_equal_finite_differences(name, seed):
 
 def test_every_instance_is_pushed_the_first_one_too():
     # Two centres 1 apart: both are pushed, with equal force, away from each other.
-    (gradient,) = gradients_of(lambda x: distance_loss(x, i32([1, 2]), 1.5), np.array([[0.0], [1.0]]))
+    (gradient,) = gradients_of(
+        lambda x: distance_loss(x, i32([1, 2]), 1.5), np.array([[0.0], [1.0]])
+    )
     # d/dx of (3 - |b - a|)^2 (two ordered pairs over C (C - 1) = 2): 2 * 2 = 4.
     np.testing.assert_allclose(gradient, [[4], [-4]])
 

@@ -193,7 +193,8 @@ def test_a_machine_without_native_dilation_takes_keras_own():
     code = (
         "from mtml_tf.config import NetworkConfig; from mtml_tf.learning import network as n; "
         "net = n.build_network(NetworkConfig(input_channels=1, width=1/16), native_dilation=True); "
-        "print(n._dilates_natively(n.tf.float32), net(n.tf.ones([1, 2, 2, 2, 1]))['direction'].shape)"
+        "outputs = net(n.tf.ones([1, 2, 2, 2, 1])); "
+        "print(n._dilates_natively(n.tf.float32), outputs['direction'].shape)"
     )
     run = subprocess.run(
         [sys.executable, "-c", code],

@@ -162,7 +162,9 @@ def test_a_split_is_added_to_a_folder(folder):
     write_folder(folder, extra=scenes_of(20, 21, 22))
     assert DataFolder(folder).splits == ("train", "val", "extra")
     for split, seeds in (("train", range(5)), ("val", (7, 8)), ("extra", (20, 21, 22))):
-        for found, expected in zip(DataFolder(folder).scenes(split), scenes_of(*seeds), strict=True):
+        for found, expected in zip(
+            DataFolder(folder).scenes(split), scenes_of(*seeds), strict=True
+        ):
             assert_same_scene(found, expected)
     for name, content in before.items():
         if name not in ("index.json", "manifest.json"):
@@ -366,7 +368,7 @@ def change_json(path, change):
         (
             "manifest.json",
             lambda manifest: manifest["splits"]["val"]["shards"][0]["names"].reverse(),
-            "index.json: expected the scenes that manifest.json lists for split 'val', found others",
+            "index.json: expected the scenes that manifest.json lists for split 'val', found",
         ),
         (
             "index.json",

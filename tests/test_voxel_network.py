@@ -12,9 +12,7 @@ from mtml_tf.learning.models import Model, ModelConfig
 from mtml_tf.learning.voxel_network import VoxelNetwork
 
 # More than 8 channels take the scattered first layer, fewer the plain one.
-MANY = ClassSet(
-    tuple(range(1, 13)), tuple(f"class {i}" for i in range(1, 13)), ("thing",) * 12
-)
+MANY = ClassSet(tuple(range(1, 13)), tuple(f"class {i}" for i in range(1, 13)), ("thing",) * 12)
 
 
 def give_random_weights(network, seed=0):

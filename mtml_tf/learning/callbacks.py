@@ -31,7 +31,7 @@ class StopOnNan(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch: int, logs: Logs) -> None:
         if not math.isfinite(logs["loss"]):
-            step = int(self._optimizer.iterations) - 1
+            step = int(self._optimizer.iterations.numpy()) - 1
             raise ValueError(
                 f"step {step}: expected a finite loss, found {logs['loss']}, in scenes "
                 f"{', '.join(self._names_of_step(step))}; lower the learning rate and start again: "
@@ -49,7 +49,7 @@ class Progress(keras.callbacks.Callback):
         self._bar: tqdm.tqdm | None = None
 
     def on_train_begin(self, logs: Logs | None = None) -> None:
-        self._first = int(self._optimizer.iterations)
+        self._first = int(self._optimizer.iterations.numpy())
         self._start = self._shown = time.monotonic()
         if sys.stderr.isatty():
             self._bar = tqdm.tqdm(total=self._total, initial=self._first, desc="steps")
@@ -62,7 +62,7 @@ class Progress(keras.callbacks.Callback):
         now = time.monotonic()
         if now - self._shown >= _LOG_INTERVAL_S:
             self._shown = now
-            step = int(self._optimizer.iterations)
+            step = int(self._optimizer.iterations.numpy())
             rate = (step - self._first) / (now - self._start)
             logging.info(
                 "step %d of %d, %.2f/s, %.0f min left, %s",
@@ -106,7 +106,7 @@ class Validation(keras.callbacks.Callback):
             return
         average = self._score().average
         logs.update(val_ap=average.ap, val_ap50=average.ap50, val_ap25=average.ap25)
-        if average.ap50 > float(self._best_ap):
+        if average.ap50 > float(self._best_ap.numpy()):
             self._best_ap.assign(average.ap50)
             self._keep_best()
 
@@ -119,7 +119,7 @@ class Checkpoints(keras.callbacks.Callback):
         self._manager, self._optimizer, self._every = manager, optimizer, every
 
     def on_train_batch_end(self, batch: int, logs: Logs) -> None:
-        if int(self._optimizer.iterations) % self._every == 0:
+        if int(self._optimizer.iterations.numpy()) % self._every == 0:
             self._save()
 
     def on_epoch_end(self, epoch: int, logs: Logs) -> None:
@@ -129,7 +129,7 @@ class Checkpoints(keras.callbacks.Callback):
         self._save()
 
     def _save(self) -> None:
-        self._manager.save(checkpoint_number=int(self._optimizer.iterations))
+        self._manager.save(checkpoint_number=int(self._optimizer.iterations.numpy()))
 
 
 class StopAfter(keras.callbacks.Callback):

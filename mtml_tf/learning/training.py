@@ -88,7 +88,7 @@ def train(data_dir: str, run_dir: str, experiment: Experiment) -> models.Model:
     manager = tf.train.CheckpointManager(checkpoint, str(pathlib.Path(run_dir) / "checkpoints"), 2)
     if manager.latest_checkpoint:
         checkpoint.restore(manager.latest_checkpoint).assert_existing_objects_matched()
-        logging.info("resumed at step %d of %d", int(optimizer.iterations), total_steps)
+        logging.info("resumed at step %d of %d", int(optimizer.iterations.numpy()), total_steps)
     elif config.init_from:
         initialise_from(network, config.init_from)
     model = models.Model(model_config, network)
@@ -117,7 +117,7 @@ def train(data_dir: str, run_dir: str, experiment: Experiment) -> models.Model:
         else None
     )
     for epochs, first_step, steps in _fits(
-        int(optimizer.iterations), steps_per_epoch, config.epochs
+        int(optimizer.iterations.numpy()), steps_per_epoch, config.epochs
     ):
         if keras_model.stop_training:
             break

@@ -1,0 +1,249 @@
+"""Tests of mtml_tf.learning.pipeline."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from scenes import CLASSES, NUM_FEATURES, batch_of, box_scene, write_folder
+
+from mtml_tf.config import DataConfig
+from mtml_tf.learning.pipeline import (
+    batch_of_one,
+    len_of_features,
+    make_dataset,
+    training_scenes,
+)
+from mtml_tf.learning.records import DataFolder
+
+PLAIN = DataConfig(batch_size=1, flips=False, rotations=False)
+FULL = DataConfig(batch_size=2, shifts=True, bucket_scenes=3, seed=3)
+SIZES = [(12, 16, 8), (16, 12, 8), (14, 14, 10), (12, 12, 8), (16, 16, 8)]
+SCENES = [box_scene(seed, grid_shape=size) for seed, size in enumerate(SIZES)]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Five training scenes that differ in their number of voxels, and three for validation."""
+    path = tmp_path_factory.mktemp("pipeline") / "data"
+    assert len({len(scene.coordinates) for scene in SCENES}) == 5
+    val = [box_scene(seed) for seed in (10, 11, 12)]
+    featured = [box_scene(seed, with_features=True) for seed in (20, 21)]
+    return DataFolder(write_folder(path, train=SCENES, val=val, featured=featured, one=SCENES[:1]))
+
+
+def take(dataset, count):
+    return [{k: v.numpy() for k, v in batch.items()} for batch in dataset.take(count)]
+
+
+def assert_same_batches(found, expected):
+    assert len(found) == len(expected)
+    for a, b in zip(found, expected, strict=True):
+        assert set(a) == set(b)
+        for name in a:
+            np.testing.assert_array_equal(a[name], b[name])
+
+
+def names_in(batch):
+    """Which training scenes a batch of unaugmented scenes holds, told by their voxels."""
+    names = []
+    for coordinates, ids in zip(batch["coordinates"], batch["instance_ids"], strict=True):
+        real = coordinates[:, 0] >= 0
+        (name,) = (
+            scene.name
+            for scene in SCENES
+            if np.array_equal(scene.coordinates, coordinates[real])
+            and np.array_equal(scene.instance_ids, ids[real])
+        )
+        names.append(name)
+    return names
+
+
+# --- What a batch is ---------------------------------------------------------------------------
+
+
+def test_batches_are_padded_scenes_in_order(folder):
+    config = DataConfig(batch_size=2)
+    batches = take(make_dataset(folder, "val", config, training=False), -1)
+    scenes = list(folder.scenes("val"))
+    assert [len(batch["coordinates"]) for batch in batches] == [2, 1]
+    for batch, members in zip(batches, (scenes[:2], scenes[2:]), strict=True):
+        expected = batch_of(members)
+        longest = expected["coordinates"].shape[1]
+        expected["instance_ids"] = np.stack(
+            [np.pad(s.instance_ids, (0, longest - len(s.instance_ids))) for s in members]
+        )
+        assert_same_batches([batch], [expected])
+
+
+def test_types_are_as_told(folder):
+    for split, training in (("train", True), ("val", False)):
+        spec = make_dataset(folder, split, FULL, training=training).element_spec
+        described = {k: (v.dtype.name, v.shape.as_list()) for k, v in spec.items()}
+        assert described == {
+            "coordinates": ("int32", [None, None, 3]),
+            "instance_ids": ("int32", [None, None]),
+            "grid_shape": ("int32", [None, 3]),
+            "channels": ("int32", [None, None]),
+        }
+    spec = make_dataset(folder, "featured", FULL).element_spec
+    assert "channels" not in spec
+    assert spec["features"].shape.as_list() == [None, None, NUM_FEATURES]
+    assert spec["features"].dtype == "float32"
+
+
+def test_augmented_batches_keep_to_the_rules(folder):
+    """Even grids that hold all voxels; padding rows at the end of shorter scenes."""
+    for batch in take(make_dataset(folder, "train", FULL), 10):
+        assert (batch["grid_shape"] % 2 == 0).all()
+        assert (batch["grid_shape"] >= 2).all()
+        rows = zip(
+            *(batch[name] for name in ("coordinates", "channels", "grid_shape")), strict=True
+        )
+        lengths = []
+        for coordinates, channels, grid_shape in rows:
+            count = int((coordinates[:, 0] >= 0).sum())
+            lengths.append(count)
+            assert (coordinates[:count] >= 0).all()
+            assert (coordinates[:count] < grid_shape).all()
+            assert (coordinates[count:] == -1).all()
+            assert (channels[:count] >= 0).all()
+            assert (channels[count:] == -1).all()
+        assert max(lengths) == batch["coordinates"].shape[1]
+        assert (batch["instance_ids"][batch["coordinates"][..., 0] < 0] == 0).all()
+
+
+def test_features_are_passed_on(folder):
+    config = DataConfig(batch_size=2)
+    (batch,) = take(make_dataset(folder, "featured", config, training=False), -1)
+    expected = batch_of(list(folder.scenes("featured")))
+    np.testing.assert_array_equal(batch["features"], expected["features"])
+    assert "channels" not in batch
+    assert len_of_features(folder, folder.entries("featured")[0]) == NUM_FEATURES
+    assert len_of_features(folder, folder.entries("train")[0]) == 0
+
+
+def test_unlabelled_voxels_have_channel_minus_1(tmp_path):
+    scene = box_scene(0)
+    semantic_ids = np.where(np.arange(len(scene.semantic_ids)) % 3 == 0, 0, scene.semantic_ids)
+    scene = dataclasses.replace(scene, semantic_ids=semantic_ids.astype(np.int32))
+    data = DataFolder(write_folder(tmp_path / "data", val=[scene]))
+    (batch,) = take(make_dataset(data, "val", PLAIN, training=False), -1)
+    np.testing.assert_array_equal(batch["channels"][0] == -1, semantic_ids == 0)
+    np.testing.assert_array_equal(batch["channels"][0], CLASSES.channels_of(semantic_ids))
+
+
+def test_a_folder_is_taken_by_its_path_too(folder):
+    by_path = take(make_dataset(str(folder.path), "val", PLAIN, training=False), -1)
+    assert_same_batches(by_path, take(make_dataset(folder, "val", PLAIN, training=False), -1))
+
+
+@pytest.mark.parametrize("split", ["val", "featured"])
+def test_a_batch_of_one_is_what_the_dataset_gives(folder, split):
+    batches = take(make_dataset(folder, split, PLAIN, training=False), -1)
+    for scene, batch in zip(folder.scenes(split), batches, strict=True):
+        batch.pop("instance_ids")
+        found = {k: v.numpy() for k, v in batch_of_one(scene, CLASSES).items()}
+        assert_same_batches([found], [batch])
+        assert {k: v.dtype for k, v in found.items()} == {k: v.dtype for k, v in batch.items()}
+
+
+# --- Order -------------------------------------------------------------------------------------
+
+
+def test_every_scene_comes_once_an_epoch_in_an_order_of_its_own(folder):
+    batches = take(make_dataset(folder, "train", PLAIN), 20)
+    epochs = [
+        [name for batch in batches[start : start + 5] for name in names_in(batch)]
+        for start in (0, 5, 10, 15)
+    ]
+    for epoch in epochs:
+        assert sorted(epoch) == [scene.name for scene in SCENES]
+    assert len({tuple(epoch) for epoch in epochs}) > 1
+
+
+@pytest.mark.parametrize("bucket_scenes", [1, 3])
+def test_names_of_a_step_are_those_of_its_batch(folder, bucket_scenes):
+    """With batches that reach from one epoch into the next."""
+    config = dataclasses.replace(PLAIN, batch_size=2, seed=7, bucket_scenes=bucket_scenes)
+    entries = folder.entries("train")
+    for step, batch in enumerate(take(make_dataset(folder, "train", config), 8)):
+        assert names_in(batch) == training_scenes(entries, config, step)
+
+
+def test_one_scene_comes_again_and_again(folder):
+    batches = take(make_dataset(folder, "one", PLAIN), 3)
+    assert [names_in(batch) for batch in batches] == [["scene_000"]] * 3
+
+
+def test_number_of_steps(folder):
+    assert len(take(make_dataset(folder, "train", FULL, num_steps=3), -1)) == 3
+    assert len(take(make_dataset(folder, "train", FULL, first_step=4, num_steps=3), -1)) == 3
+    assert len(take(make_dataset(folder, "train", FULL), 30)) == 30
+
+
+def test_scenes_of_like_size_come_together(folder):
+    """In each run of `bucket_scenes` examples; every scene still comes once an epoch."""
+    entries = folder.entries("train")
+    sizes = {entry.name: np.prod(entry.grid_shape) for entry in entries}
+
+    def names(bucket_scenes):
+        config = dataclasses.replace(PLAIN, seed=7, bucket_scenes=bucket_scenes)
+        return [name for step in range(10) for name in training_scenes(entries, config, step)]
+
+    plain, sorted_by_3, sorted_by_9 = names(1), names(3), names(9)
+    for epoch in (0, 5):
+        for start, stop in ((0, 3), (3, 5)):  # the last run of an epoch is shorter
+            run = np.s_[epoch + start : epoch + stop]
+            assert sorted(sorted_by_3[run]) == sorted(plain[run])
+            found = [sizes[name] for name in sorted_by_3[run]]
+            assert found == sorted(found)
+        found = [sizes[name] for name in sorted_by_9[epoch : epoch + 5]]
+        assert found == sorted(sizes.values())
+    assert sorted_by_3 != plain
+
+
+# --- The same again ----------------------------------------------------------------------------
+
+
+def test_equal_seeds_give_equal_batches(folder):
+    first, second = (take(make_dataset(folder, "train", FULL), 6) for _ in range(2))
+    assert_same_batches(first, second)
+
+
+def test_another_seed_gives_another_order_and_another_augmentation(folder):
+    first = take(make_dataset(folder, "train", FULL), 6)
+    other = take(make_dataset(folder, "train", dataclasses.replace(FULL, seed=4)), 6)
+    pairs = zip(first, other, strict=True)
+    same = [np.array_equal(a["coordinates"], b["coordinates"]) for a, b in pairs]
+    assert not any(same)
+    entries = folder.entries("train")
+    orders = {
+        tuple(
+            name
+            for step in range(5)
+            for name in training_scenes(entries, dataclasses.replace(PLAIN, seed=seed), step)
+        )
+        for seed in range(5)
+    }
+    assert len(orders) > 1
+
+
+def test_a_scene_is_augmented_anew_in_every_epoch(folder):
+    config = DataConfig(batch_size=1)
+    batches = take(make_dataset(folder, "one", config), 4)
+    assert len({batch["coordinates"].tobytes() for batch in batches}) == 4
+
+
+@pytest.mark.parametrize("first_step", [1, 2, 3, 7])
+def test_starting_later_is_the_same_as_skipping(folder, first_step):
+    whole = take(make_dataset(folder, "train", FULL), first_step + 3)
+    later = take(make_dataset(folder, "train", FULL, first_step=first_step), 3)
+    assert_same_batches(later, whole[first_step:])
+
+
+def test_validation_is_never_augmented(folder):
+    first, second = (
+        take(make_dataset(folder, "val", dataclasses.replace(FULL, seed=seed), training=False), -1)
+        for seed in (0, 1)
+    )
+    assert_same_batches(first, second)
