@@ -91,10 +91,10 @@ def test_quarter_turns_equal_rot90(turns, grid_shape):
     np.testing.assert_array_equal(dense_grid(turned), expected)
 
 
+@pytest.mark.parametrize("size", [(40, 18, 3), (24, 24, 2), (10, 60, 2)])
 @pytest.mark.parametrize("angle", ANGLES)
-def test_rotation_cuts_nothing(angle):
+def test_rotation_cuts_nothing(angle, size):
     """A box that fills its grid: as many voxels, and the extents of the turned rectangle."""
-    size = (40, 18, 3)
     grid = dense_grid(augmentation.rotate(solid_box(size), tf.constant(angle, tf.float32)))
     assert (grid > 0).sum() == pytest.approx(np.prod(size), rel=0.03)
     cos, sin = abs(math.cos(angle)), abs(math.sin(angle))

@@ -10,10 +10,10 @@ from mtml_tf.scene import Scene
 def two_boxes(name):
     """A table of 20 cm with two objects on it, one point a cell of 4 mm."""
     table = np.argwhere(np.ones((50, 50, 1))) * 0.004
-    box = np.argwhere(np.ones((12, 12, 15))) * 0.004 + [0, 0, 0.01]
+    box = np.argwhere(np.ones((12, 12, 15))) * 0.004 + np.array([0.0, 0.0, -0.01])
     return Scene(
         name=name,
-        vertices=np.concatenate([table, box + [0.02, 0.02, 0], box + [0.12, 0.12, 0]]),
+        vertices=np.concatenate([table, box + 0.02, box + np.array([0.12, 0.12, 0.02])]),
         semantic_ids=np.repeat([1, 2], [len(table), 2 * len(box)]).astype(np.int32),
         instance_ids=np.repeat([0, 1, 2], [len(table), len(box), len(box)]).astype(np.int32),
     )
