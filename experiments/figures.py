@@ -117,8 +117,7 @@ def main() -> None:
     folder, output_dir = DataFolder(FLAGS.data_dir), pathlib.Path(FLAGS.output_dir)
     pictures, rows = {}, []
     for scene in itertools.islice(folder.scenes(FLAGS.split), FLAGS.num_scenes):
-        count = len(scene.coordinates if scene.vertex_to_voxel is None else scene.vertex_to_voxel)
-        instances = read_predictions(FLAGS.prediction_dir, scene.name, count)
+        instances = read_predictions(FLAGS.prediction_dir, scene.name, scene.num_vertices)
         views = draw_scene(scene, folder.classes, instances, FLAGS.width, FLAGS.quarter_turns)
         rows.append(side_by_side(views))
         pictures[scene.name] = rows[-1]

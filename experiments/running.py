@@ -10,8 +10,16 @@ import sys
 from collections.abc import Sequence
 
 from mtml_tf import files
+from mtml_tf.classes import read_classes
 from mtml_tf.scoring.average_precision import ApTable
 from mtml_tf.scoring.folders import evaluate_folder
+
+TITLES = {
+    "connected_components": "Connected comp.",
+    "fe_only": "FE only",
+    "multi_task": "Multi-task",
+    "multi_task_quick": "Multi-task, briefly trained",
+}
 
 
 def run_program(*command: str) -> None:
@@ -70,8 +78,6 @@ class Workplace:
 
     def score(self, prediction_dir: pathlib.Path, split: str) -> ApTable:
         """Scores predictions of a split."""
-        from mtml_tf.classes import read_classes
-
         classes = read_classes(self.data_dir / "classes.csv")
         return evaluate_folder(prediction_dir, self.data_dir / "ground_truth" / split, classes)
 

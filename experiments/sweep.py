@@ -8,7 +8,6 @@ so; test scenes are never looked at.
 
 import dataclasses
 import itertools
-import pathlib
 
 import numpy as np
 from absl import flags
@@ -29,6 +28,7 @@ flags.DEFINE_integer("num_scenes", 60, "Scenes, evenly spaced in the split.", lo
 flags.DEFINE_integer("min_vertices", 100, "Smallest ground truth that counts, voxels.")
 flags.DEFINE_integer("show", 20, "Best combinations to print.")
 flags.DEFINE_string("output_md", "", "Markdown file for the table; empty for none.")
+flags.DEFINE_bool("overwrite", False, "Replace a table that exists.")
 
 # Settings that change the proposals (costly), and those that only choose among them (cheap).
 PROPOSING = {
@@ -83,7 +83,7 @@ def main() -> None:
     text = encode_markdown([header, *rows]) + "\n"
     print(text)
     if FLAGS.output_md:
-        files.write_text(pathlib.Path(FLAGS.output_md), text)
+        files.write_text(FLAGS.output_md, text, FLAGS.overwrite)
 
 
 if __name__ == "__main__":

@@ -8,12 +8,14 @@ their objects. Started again, it goes on where it was.
 
 import itertools
 import pathlib
+from collections.abc import Iterable
 
 from absl import flags
 
-from experiments.running import Workplace, encode_markdown, run_program
+from experiments.running import TITLES, Workplace, encode_markdown, run_program
 from mtml_tf import program
 from mtml_tf.classes import read_classes
+from mtml_tf.scans.preparing import PreparedScans, find_scans
 
 FLAGS = flags.FLAGS
 
@@ -21,7 +23,9 @@ flags.DEFINE_string("scans_dir", None, "Folder of the labelled scans.")
 flags.DEFINE_string("data_dir", "data/tabletop", "Data folder; made where there is none.")
 flags.DEFINE_string("composed_dir", "data/tabletop_scans", "For the composed scans.")
 flags.DEFINE_string("work_dir", "runs/tabletop", "For models, predictions and the table.")
-flags.DEFINE_string("init_from", "runs/table1", "Toy models to begin with, where they are.")
+flags.DEFINE_string(
+    "init_from", "runs/table1", "Toy models to begin with (experiments.table1); empty for none."
+)
 
 CLASSES = "experiments/tabletop_classes.csv"
 VOXEL_SIZE = 0.01
@@ -32,17 +36,12 @@ TRAINED = {
     "fe_only": "experiments/tabletop_fe_only.cfg",
     "multi_task": "experiments/tabletop.cfg",
 }
-TITLES = {
-    "connected_components": "Connected comp.",
-    "fe_only": "FE only",
-    "multi_task": "Multi-task",
-}
 SPLITS = {"val": "validation list", "composed": "composed validation"}
 
 
 def compose(scans_dir: pathlib.Path, output_dir: pathlib.Path) -> None:
     """Composes scenes of the training scans' objects, and of the validation scans'."""
-    training = [path.stem for path in scans_dir.glob("*.ply") if path.stem not in VALIDATION]
+    training = [path.stem for path in find_scans(scans_dir, exclude_scenes=VALIDATION)]
     for name, settings in {
         "composed_val": ["--num_scenes=40", "--seed=1", f"--scenes={','.join(VALIDATION)}"],
         "composed_train": [
@@ -59,8 +58,7 @@ def compose(scans_dir: pathlib.Path, output_dir: pathlib.Path) -> None:
 
 def prepare(scans_dir: pathlib.Path, composed_dir: pathlib.Path, data_dir: pathlib.Path) -> None:
     """Voxelizes the scans into the splits train, val and composed."""
-    from mtml_tf.learning.records import write_data_folder
-    from mtml_tf.scans.preparing import PreparedScans, find_scans
+    from mtml_tf.learning.records import LabelledScene, write_data_folder
 
     classes = read_classes(CLASSES)
     scans = find_scans(scans_dir, exclude_scenes=VALIDATION)
@@ -74,7 +72,7 @@ def prepare(scans_dir: pathlib.Path, composed_dir: pathlib.Path, data_dir: pathl
     def prepared(paths: list[pathlib.Path]) -> PreparedScans:
         return PreparedScans(paths, classes, VOXEL_SIZE)
 
-    splits = {
+    splits: dict[str, Iterable[LabelledScene]] = {
         "train": itertools.chain(prepared(find_scans(composed_dir / "composed_train")), *turned),
         "val": prepared(find_scans(scans_dir, VALIDATION)),
         "composed": prepared(find_scans(composed_dir / "composed_val")),
@@ -91,8 +89,7 @@ def main() -> None:
         prepare(scans_dir, composed_dir, here.data_dir)
     run_dirs = {}
     for name, flagfile in TRAINED.items():
-        toy = pathlib.Path(FLAGS.init_from) / name
-        settings = [f"--init_from={toy}"] if (toy / "last").exists() else []
+        settings = [f"--init_from={FLAGS.init_from}/{name}"] if FLAGS.init_from else []
         run_dirs[name] = here.train(name, flagfile, *settings)
 
     rows = [["scenes", "method", "AP", "AP50", "AP25"]]

@@ -85,7 +85,8 @@ class ClassSet:
         return self.names[self.ids.index(class_id)]
 
     @functools.cached_property
-    def _channel_table(self) -> np.ndarray:
+    def channel_table(self) -> np.ndarray:
+        """int32 [largest id + 1], the input channel of each id; -1 for ids that are not listed."""
         table = np.full(max(self.ids) + 1, -1, np.int32)
         table[list(self.ids)] = np.arange(len(self.ids), dtype=np.int32)
         return table
@@ -102,7 +103,7 @@ class ClassSet:
             raise ValueError(
                 f"expected class ids among {list(self.ids)} (or 0), found {unknown[:5].tolist()}"
             )
-        return self._channel_table[ids]
+        return self.channel_table[ids]
 
     def is_thing(self, semantic_ids: np.ndarray) -> np.ndarray:
         """Returns bool [M], True where the id is of a class that has instances."""

@@ -73,10 +73,11 @@ class LossConfig:
     def __post_init__(self) -> None:
         for name, value in dataclasses.asdict(self).items():
             _require(value >= 0, f"{name} of at least 0", value)
+        gammas = self.gamma_var + self.gamma_dist + self.gamma_reg
         _require(
-            self.alpha_feature + self.alpha_direction > 0,
-            "alpha_feature or alpha_direction above 0",
-            "both 0",
+            self.alpha_feature * gammas + self.alpha_direction > 0,
+            "alpha_feature or alpha_direction above 0 and a term with a weight",
+            "none",
         )
 
 

@@ -58,13 +58,13 @@ def writing_folder(path: str | pathlib.Path, overwrite: bool = False) -> Iterato
     try:
         yield temporary
         temporary.chmod(0o755)
-        _sync_files(temporary)
+        sync_files(temporary)
         _replace_folder(temporary, path)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _sync_files(folder: pathlib.Path) -> None:
+def sync_files(folder: pathlib.Path) -> None:
     """Waits until the content of every file in `folder` is on disk."""
     for parent, _, names in os.walk(folder):
         for name in names:

@@ -22,8 +22,8 @@ flags.DEFINE_enum(
 flags.DEFINE_string("data_dir", None, "Data folder of the scenes; with --split.")
 flags.DEFINE_string("split", "val", "Split of the data folder.")
 flags.DEFINE_string("scan", None, "A labelled scan (PLY) instead of a data folder.")
-flags.DEFINE_list(
-    "label_map", [], "their_id:our_id,... for a scan with other class ids than the model's."
+flags.DEFINE_string(
+    "label_map", "", "their_id:our_id,... for a scan with other class ids than the model's."
 )
 flags.DEFINE_string("output_dir", None, "Folder for the predictions.")
 flags.DEFINE_bool("overwrite", False, "Replace an output folder that exists.")
@@ -49,7 +49,7 @@ def main() -> None:
         if FLAGS.scan is None:
             yield from records.DataFolder(FLAGS.data_dir).scenes(FLAGS.split)
         else:
-            labelled = scan.read_scan(FLAGS.scan, scan.parse_label_map(",".join(FLAGS.label_map)))
+            labelled = scan.read_scan(FLAGS.scan, scan.parse_label_map(FLAGS.label_map))
             yield voxels.voxelize(labelled, model.config.voxel_size, model.config.classes)
 
     def segmented() -> Iterator[tuple[VoxelScene, list[Instance]]]:

@@ -109,6 +109,11 @@ class VoxelScene:
                 f"{self.coordinates.max(axis=0).tolist()}"
             )
 
+    @property
+    def num_vertices(self) -> int:
+        """N; where a scene has no vertices, its voxels are them."""
+        return len(self.coordinates if self.vertex_to_voxel is None else self.vertex_to_voxel)
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Instance:

@@ -33,8 +33,12 @@ def main() -> None:
         config_flags.read(TrainConfig),
         config_flags.read_given(SegmentConfig, _FROM_DATA[SegmentConfig]),
     )
-    program.write_run_description(FLAGS.run_dir)
-    training.train(FLAGS.data_dir, FLAGS.run_dir, experiment)
+    training.train(
+        FLAGS.data_dir,
+        FLAGS.run_dir,
+        experiment,
+        before_start=lambda: program.write_run_description(FLAGS.run_dir),
+    )
 
 
 if __name__ == "__main__":

@@ -4,7 +4,6 @@ from absl import flags
 
 from mtml_tf import program
 from mtml_tf.classes import read_classes
-from mtml_tf.learning import records
 from mtml_tf.scans import preparing, scan
 
 _INPUT_DIR = flags.DEFINE_string("input_dir", None, "Folder of labelled PLY files.")
@@ -25,6 +24,8 @@ _OVERWRITE = flags.DEFINE_bool("overwrite", False, "Replaces what exists.")
 
 def main() -> None:
     """Reads the flags, voxelizes the scans and writes them as one split."""
+    from mtml_tf.learning import records
+
     classes = read_classes(_CLASSES.value)
     paths = preparing.find_scans(_INPUT_DIR.value, _SCENES.value, _EXCLUDE_SCENES.value)
     scenes = preparing.PreparedScans(

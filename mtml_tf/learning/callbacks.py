@@ -119,13 +119,12 @@ class Checkpoints(keras.callbacks.Callback):
         self._manager, self._optimizer, self._every = manager, optimizer, every
 
     def on_train_batch_end(self, batch: int, logs: Logs) -> None:
-        if int(self._optimizer.iterations.numpy()) % self._every == 0:
+        # The epoch's last step is saved at its end, with what the validation found.
+        is_last = batch + 1 == self.params["steps"]
+        if not is_last and int(self._optimizer.iterations.numpy()) % self._every == 0:
             self._save()
 
     def on_epoch_end(self, epoch: int, logs: Logs) -> None:
-        self._save()
-
-    def on_train_end(self, logs: Logs | None = None) -> None:
         self._save()
 
     def _save(self) -> None:

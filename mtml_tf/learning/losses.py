@@ -147,14 +147,13 @@ class MultiTaskLoss(keras.layers.Layer):
     ) -> dict[str, tf.Tensor]:
         """Returns the terms of one scene that have a weight, each a scalar, unweighted."""
         c = self.config
-        terms = {}
-        if c.alpha_feature:
-            terms["variance"] = variance_loss(embedding, instance_ids, c.delta_var)
-            terms["distance"] = distance_loss(embedding, instance_ids, c.delta_dist)
-            terms["regularization"] = regularization_loss(embedding, instance_ids)
-        if c.alpha_direction:
-            terms["direction"] = direction_loss(direction, coordinates, instance_ids)
-        return terms
+        terms = {
+            "variance": lambda: variance_loss(embedding, instance_ids, c.delta_var),
+            "distance": lambda: distance_loss(embedding, instance_ids, c.delta_dist),
+            "regularization": lambda: regularization_loss(embedding, instance_ids),
+            "direction": lambda: direction_loss(direction, coordinates, instance_ids),
+        }
+        return {name: terms[name]() for name, weight in self.weights_of_terms.items() if weight}
 
     @property
     def weights_of_terms(self) -> dict[str, float]:
@@ -180,22 +179,14 @@ class MultiTaskLoss(keras.layers.Layer):
         Returns:
             `outputs`.
         """
-        names = [name for name in _TERMS if self._is_on(name)]
+        names = [name for name, weight in self.weights_of_terms.items() if weight]
         terms = tf.map_fn(
             lambda scene: self.scene_terms(*scene),
             (outputs["embedding"], outputs["direction"], coordinates, instance_ids),
             fn_output_signature=dict.fromkeys(names, self.compute_dtype),
         )
-        means = {name: tf.reduce_mean(terms[name]) for name in names}
+        means = {name: _mean(terms[name]) for name in names}
         for name, value in means.items():
             self.add_metric(value, name=name)
         self.add_loss(tf.add_n([self.weights_of_terms[name] * means[name] for name in names]))
         return outputs
-
-    def _is_on(self, name: str) -> bool:
-        on = self.config.alpha_direction if name == "direction" else self.config.alpha_feature
-        return bool(on)
-
-    def get_config(self) -> dict:
-        """Returns the layer's settings, for Keras."""
-        return {**super().get_config(), "config": self.config}

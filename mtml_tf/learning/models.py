@@ -1,7 +1,9 @@
 """A trained model: the network with all that is needed to use it, kept in a run folder."""
 
 import dataclasses
+import functools
 import json
+import math
 import pathlib
 from collections.abc import Callable
 
@@ -11,7 +13,7 @@ from mtml_tf import files
 from mtml_tf.classes import ClassSet
 from mtml_tf.config import NetworkConfig, SegmentConfig
 from mtml_tf.learning.backend import tf
-from mtml_tf.learning.pipeline import batch_of_one
+from mtml_tf.learning.pipeline import batch_of_one, num_channels
 from mtml_tf.learning.voxel_network import VoxelNetwork
 from mtml_tf.scans.voxels import check_grid_memory
 from mtml_tf.scene import Instance, VoxelScene
@@ -19,6 +21,8 @@ from mtml_tf.segmentation.segment import segment
 
 DESCRIPTION = "model.json"
 BEST, LAST = "best", "last"
+# What TensorFlow raises for a checkpoint that is damaged or does not fit.
+READ_ERRORS = (tf.errors.OpError, IndexError, AssertionError)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,14 +68,21 @@ class Model:
         Raises:
             ValueError: input that the model was not trained for, or a grid too large for memory.
         """
-        check_grid_memory(f"scene {scene.name}", scene.grid_shape, scene.voxel_size)
-        channels = len(self.config.classes) if scene.features is None else scene.features.shape[1]
-        if channels != self.config.network.input_channels:
+        config = self.config
+        if not math.isclose(scene.voxel_size, config.voxel_size, rel_tol=1e-6):
             raise ValueError(
-                f"scene {scene.name}: expected {self.config.network.input_channels} input "
-                f"channels as the model was trained with, found {channels}"
+                f"scene {scene.name}: expected voxels of {config.voxel_size:g} m as the model was "
+                f"trained with, found {scene.voxel_size:g} m"
             )
-        outputs = self._call(batch_of_one(scene, self.config.classes))
+        passes = config.network.width / 0.5
+        check_grid_memory(f"scene {scene.name}", scene.grid_shape, scene.voxel_size, passes)
+        channels = num_channels(scene, config.classes)
+        if channels != config.network.input_channels:
+            raise ValueError(
+                f"scene {scene.name}: expected {config.network.input_channels} input channels as "
+                f"the model was trained with, found {channels}"
+            )
+        outputs = self._call(batch_of_one(scene, config.classes))
         return outputs["embedding"][0].numpy(), outputs["direction"][0].numpy()
 
     def segment(self, scene: VoxelScene) -> list[Instance]:
@@ -82,14 +93,10 @@ class Model:
             return segment(scene, embedding, None, config)
         return segment(scene, embedding, direction, self.config.segment)
 
-    @property
+    @functools.cached_property
     def _call(self) -> Callable[[dict[str, tf.Tensor]], dict[str, tf.Tensor]]:
         """The network as one graph for scenes of any size."""
-        if not hasattr(self.network, "call_graph"):
-            self.network.call_graph = tf.function(
-                lambda inputs: self.network(inputs), reduce_retracing=True
-            )
-        return self.network.call_graph
+        return tf.function(lambda inputs: self.network(inputs), reduce_retracing=True)
 
 
 def encode_model_config(config: ModelConfig) -> str:
@@ -146,7 +153,8 @@ def read_model_config(run_dir: str | pathlib.Path) -> ModelConfig:
 
 def write_weights(run_dir: str | pathlib.Path, name: str, network: VoxelNetwork) -> None:
     """Writes the network's weights as `<name>` (`best` or `last`) of a run folder."""
-    tf.train.Checkpoint(network=network.dense).write(str(pathlib.Path(run_dir) / name / "weights"))
+    with files.writing_folder(pathlib.Path(run_dir) / name, overwrite=True) as folder:
+        tf.train.Checkpoint(network=network.dense).write(str(folder / "weights"))
 
 
 def load_model(path: str | pathlib.Path, weights: str = "") -> Model:
@@ -172,6 +180,13 @@ def load_model(path: str | pathlib.Path, weights: str = "") -> Model:
             "training reached its first checkpoint?"
         )
     network = VoxelNetwork(config.network)
-    restored = tf.train.Checkpoint(network=network.dense).read(str(run_dir / found[0] / "weights"))
-    restored.assert_existing_objects_matched().expect_partial()
+    weights_path = run_dir / found[0] / "weights"
+    try:
+        restored = tf.train.Checkpoint(network=network.dense).read(str(weights_path))
+        restored.assert_existing_objects_matched().expect_partial()
+    except READ_ERRORS as error:
+        raise ValueError(
+            f"{weights_path}: expected the weights of the network in {DESCRIPTION}, found a file "
+            "that is cut or another network's; train again or give the other --weights"
+        ) from error
     return Model(config, network)

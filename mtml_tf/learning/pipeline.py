@@ -48,7 +48,8 @@ def make_dataset(
     """
     folder = data_dir if isinstance(data_dir, DataFolder) else DataFolder(data_dir)
     entries = folder.entries(split)
-    num_features = len_of_features(folder, entries[0])
+    features = folder.scene(entries[0]).features
+    num_features = 0 if features is None else features.shape[1]
     classes = folder.classes
 
     if training:
@@ -112,10 +113,9 @@ def batch_of_one(scene: VoxelScene, classes: ClassSet) -> dict[str, tf.Tensor]:
     return {name: tf.constant(value)[None] for name, value in values.items()}
 
 
-def len_of_features(folder: DataFolder, entry: RecordEntry) -> int:
-    """Returns the length of a record's feature vectors; 0 where labels are the input."""
-    features = folder.scene(entry).features
-    return 0 if features is None else features.shape[1]
+def num_channels(scene: VoxelScene, classes: ClassSet) -> int:
+    """Returns the number of input channels of a scene: its features' or one a class."""
+    return len(classes) if scene.features is None else scene.features.shape[1]
 
 
 def _row_of_example(
@@ -163,8 +163,6 @@ def _decode(record: tf.Tensor, num_features: int, classes: ClassSet) -> augmenta
         features = tf.io.decode_raw(parsed["features"], tf.float32)
         scene["features"] = tf.reshape(features, [-1, num_features])
     else:
-        table = np.full(max(classes.ids) + 1, -1, np.int32)
-        table[list(classes.ids)] = classes.channels_of(np.array(classes.ids))
         semantic_ids = tf.io.decode_raw(parsed["semantic_ids"], tf.int32)
-        scene["channels"] = tf.gather(tf.constant(table), semantic_ids)
+        scene["channels"] = tf.gather(tf.constant(classes.channel_table), semantic_ids)
     return scene

@@ -53,7 +53,5 @@ def write_instances(
     """
     with files.writing_folder(output_dir, overwrite) as folder:
         for scene, instances in program.progress(segmented, "scenes"):
-            vertices = scene.vertex_to_voxel
-            count = len(scene.coordinates if vertices is None else vertices)
             on_scan = [on_vertices(instance, scene) for instance in instances]
-            write_predictions(folder, scene.name, on_scan, count)
+            write_predictions(folder, scene.name, on_scan, scene.num_vertices)

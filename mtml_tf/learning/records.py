@@ -154,18 +154,20 @@ class DataFolder:
                 f"{manifest.get('schema_version')}; make the folder again"
             )
         self.classes = read_classes(self.path / CLASSES)
-        self._manifest = manifest
         try:
+            # The manifest counts: a split that only the index knows was never finished.
+            self._shards = {split: m["shards"] for split, m in manifest["splits"].items()}
             self._entries = {
-                split: [RecordEntry(**{**e, "grid_shape": tuple(e["grid_shape"])}) for e in entries]
-                for split, entries in index.items()
+                split: [
+                    RecordEntry(**{**e, "grid_shape": tuple(e["grid_shape"])}) for e in index[split]
+                ]
+                for split in self._shards
             }
-            self._shards = {split: manifest["splits"][split]["shards"] for split in index}
             names = {
-                split: [name for shard in shards for name in shard["names"]]
+                split: [name for shard in shards for name in _checked_names(shard)]
                 for split, shards in self._shards.items()
             }
-        except (KeyError, TypeError) as error:
+        except (KeyError, TypeError, AttributeError) as error:
             raise ValueError(
                 f"{self.path}: {MANIFEST} and {INDEX} do not fit each other ({error}); make the "
                 "folder again"
@@ -233,6 +235,14 @@ def read_bytes(path: str | pathlib.Path, offset: int, length: int) -> bytes:
             "make the data folder again"
         )
     return data
+
+
+def _checked_names(shard: dict[str, Any]) -> list[str]:
+    """Returns a shard's scene names. Raises KeyError where its description does not fit."""
+    missing = {"file", "bytes", "sha256", "records", "names"} - set(shard)
+    if missing or shard["records"] != len(shard["names"]):
+        raise KeyError(f"shard {shard.get('file')}: {sorted(missing) or 'another record count'}")
+    return shard["names"]
 
 
 def _read_json(path: pathlib.Path) -> dict[str, Any]:
@@ -320,6 +330,7 @@ def write_data_folder(
         files.write_text(temporary / CLASSES, encode_classes(classes))
         files.write_text(temporary / INDEX, json.dumps(index))
         files.write_text(temporary / MANIFEST, json.dumps(manifest, indent=1))
+        files.sync_files(temporary)
         _install(
             temporary, output_dir, {name: manifest["splits"][name]["shards"] for name in splits}
         )

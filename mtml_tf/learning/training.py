@@ -3,7 +3,7 @@
 import dataclasses
 import math
 import pathlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -13,8 +13,8 @@ from mtml_tf.config import DataConfig, LossConfig, NetworkConfig, SegmentConfig,
 from mtml_tf.learning import callbacks, models
 from mtml_tf.learning.backend import keras, tf
 from mtml_tf.learning.losses import MultiTaskLoss
-from mtml_tf.learning.pipeline import len_of_features, make_dataset, training_scenes
-from mtml_tf.learning.records import DataFolder
+from mtml_tf.learning.pipeline import make_dataset, num_channels, training_scenes
+from mtml_tf.learning.records import DataFolder, RecordEntry
 from mtml_tf.learning.voxel_network import VoxelNetwork
 from mtml_tf.scans.voxels import check_grid_memory
 from mtml_tf.scene import Instance
@@ -43,7 +43,12 @@ class Experiment:
     segment: Mapping[str, Any]
 
 
-def train(data_dir: str, run_dir: str, experiment: Experiment) -> models.Model:
+def train(
+    data_dir: str,
+    run_dir: str,
+    experiment: Experiment,
+    before_start: Callable[[], None] = lambda: None,
+) -> models.Model:
     """Trains, or goes on with, the run in `run_dir`.
 
     The folder then holds `model.json`, `last/` and (with a validation split) `best/` weights,
@@ -51,12 +56,18 @@ def train(data_dir: str, run_dir: str, experiment: Experiment) -> models.Model:
     are functions of the seed and the step, so that on a CPU a run that was killed and started
     again ends with the weights of one that was not.
 
+    Args:
+        data_dir: data folder.
+        run_dir: run folder.
+        experiment: what to train, and how.
+        before_start: called once, when all checks have passed and before anything is written.
+
     Returns:
         The trained model, with its last weights.
 
     Raises:
-        ValueError: data that can't be read, another experiment in `run_dir`, or a loss that is no
-            longer a number.
+        ValueError: data that can't be read, scenes too large for memory, another network or data
+            in `run_dir`, a damaged checkpoint, or a loss that is no longer a number.
     """
     config = experiment.train
     folder = DataFolder(data_dir)
@@ -66,18 +77,19 @@ def train(data_dir: str, run_dir: str, experiment: Experiment) -> models.Model:
         tf.config.experimental.enable_op_determinism()
 
     model_config = describe(folder, experiment)
-    largest = max(entries, key=lambda entry: math.prod(entry.grid_shape))
-    check_grid_memory(f"scene {largest.name}", largest.grid_shape, model_config.voxel_size)
+    _check_memory(entries, model_config.voxel_size, experiment)
     _check_same_model(run_dir, model_config)
+    strategy = _strategy(config.strategy, experiment.data.batch_size)
+    before_start()
     models.write_model_config(run_dir, model_config)
 
     steps_per_epoch = math.ceil(len(entries) / experiment.data.batch_size)
     total_steps = steps_per_epoch * config.epochs
-    with _strategy(config.strategy).scope():
+    with strategy.scope():
         network = VoxelNetwork(model_config.network, config.execution)
-        keras_model = build_training_model(
-            network, experiment.loss, len_of_features(folder, entries[0])
-        )
+        features = folder.scene(entries[0]).features
+        num_features = 0 if features is None else features.shape[1]
+        keras_model = build_training_model(network, experiment.loss, num_features)
         optimizer = keras.optimizers.Adam(_learning_rate(config, total_steps))
         optimizer.build(keras_model.trainable_variables)
         keras_model.compile(optimizer)
@@ -87,7 +99,15 @@ def train(data_dir: str, run_dir: str, experiment: Experiment) -> models.Model:
         )
     manager = tf.train.CheckpointManager(checkpoint, str(pathlib.Path(run_dir) / "checkpoints"), 2)
     if manager.latest_checkpoint:
-        checkpoint.restore(manager.latest_checkpoint).assert_existing_objects_matched()
+        try:
+            checkpoint.restore(manager.latest_checkpoint).assert_existing_objects_matched()
+        except models.READ_ERRORS as error:
+            raise ValueError(
+                f"{manager.latest_checkpoint}: expected a checkpoint of this run, found one that "
+                "is cut or another network's; choose another run folder"
+            ) from error
+        if config.decay == "constant":  # the rate is in the checkpoint; the flag goes before it
+            optimizer.learning_rate = config.learning_rate
         logging.info("resumed at step %d of %d", int(optimizer.iterations.numpy()), total_steps)
     elif config.init_from:
         initialise_from(network, config.init_from)
@@ -149,7 +169,7 @@ def describe(folder: DataFolder, experiment: Experiment) -> models.ModelConfig:
             f"{folder.path}: expected instance ids in split '{experiment.train_split}' to train "
             "on, found none"
         )
-    channels = len(folder.classes) if first.features is None else first.features.shape[1]
+    channels = num_channels(first, folder.classes)
     return models.ModelConfig(
         network=dataclasses.replace(experiment.network, input_channels=channels),
         segment=SegmentConfig(
@@ -244,19 +264,35 @@ def _learning_rate(config: TrainConfig, total_steps: int) -> Any:
     return config.learning_rate
 
 
-def _strategy(name: str) -> tf.distribute.Strategy:
+def _strategy(name: str, batch_size: int) -> tf.distribute.Strategy:
+    """Returns the strategy; raises ValueError where a replica would have no scene in a step."""
     gpus = tf.config.list_logical_devices("GPU")
-    if name == "mirrored" or (name == "auto" and len(gpus) > 1):
-        return tf.distribute.MirroredStrategy()
-    return tf.distribute.get_strategy()
+    if name == "default" or (name == "auto" and len(gpus) < 2):
+        return tf.distribute.get_strategy()
+    strategy = tf.distribute.MirroredStrategy()
+    replicas = strategy.num_replicas_in_sync
+    if batch_size % replicas:
+        raise ValueError(
+            f"expected a batch_size that {replicas} replicas can share evenly, found "
+            f"{batch_size}; change --batch_size or give --strategy=default"
+        )
+    return strategy
+
+
+def _check_memory(entries: list[RecordEntry], voxel_size: float, experiment: Experiment) -> None:
+    """Raises ValueError where a batch of the largest scene would not fit into memory."""
+    largest = max(entries, key=lambda entry: math.prod(entry.grid_shape))
+    # A step keeps about three forward passes: activations, their gradients, and what is at work.
+    passes = 3 * experiment.data.batch_size * experiment.network.width / 0.5
+    check_grid_memory(f"scene {largest.name}", largest.grid_shape, voxel_size, passes)
 
 
 def _check_same_model(run_dir: str, config: models.ModelConfig) -> None:
-    """Raises ValueError where `run_dir` holds a run of another network or other classes."""
+    """Raises ValueError where `run_dir` holds a run of another network or other data."""
     if not (pathlib.Path(run_dir) / models.DESCRIPTION).exists():
         return
     found = models.read_model_config(run_dir)
-    for field in ("network", "classes", "has_direction"):
+    for field in ("network", "classes", "voxel_size", "has_direction"):
         if getattr(found, field) != getattr(config, field):
             raise ValueError(
                 f"{run_dir}: expected a run with {field} {getattr(config, field)}, found "

@@ -86,6 +86,7 @@ def read_ply(path: str | pathlib.Path) -> dict[str, np.ndarray]:
     if byte_order == "=":
         body = _parse_ascii(path, content[start:])
     result: dict[str, np.ndarray] = {}
+    faces = None
     offset = 0
     for element in elements:
         if not element.properties:
@@ -93,10 +94,10 @@ def read_ply(path: str | pathlib.Path) -> dict[str, np.ndarray]:
         scalars, lengths, corners, offset = _decode(path, element, body, offset, byte_order)
         result[element.name] = scalars
         if lengths is not None:
-            result["faces"] = _triangulate(lengths, corners)
-    if "faces" in result:
-        _check_faces(path, result["faces"], len(result.get("vertex", ())))
-        result["faces"] = result["faces"].astype(np.int32)
+            faces = _triangulate(lengths, corners)
+    if faces is not None:
+        _check_faces(path, faces, len(result.get("vertex", ())))
+        result["faces"] = faces.astype(np.int32)
     return result
 
 

@@ -1,8 +1,8 @@
 """Vertices to voxels and back."""
 
 import math
-import os
 import pathlib
+import sys
 
 import numpy as np
 
@@ -131,6 +131,7 @@ def check_grid_memory(
     owner: str,
     grid_shape: tuple[int, int, int],
     voxel_size: float,
+    passes: float = 1.0,
     available_bytes: int | None = None,
 ) -> None:
     """Raises ValueError where the network's dense grid would need more memory than there is.
@@ -139,14 +140,15 @@ def check_grid_memory(
         owner: what the grid belongs to, as it is named in the sentence.
         grid_shape: (X, Y, Z), voxels.
         voxel_size: edge length, metres; for the sentence.
+        passes: how many times the memory of one forward pass at half width is needed.
         available_bytes: memory to compare with; that of the machine by default.
 
     Raises:
-        ValueError: X * Y * Z * `NETWORK_BYTES_PER_VOXEL` is above `available_bytes`.
+        ValueError: X * Y * Z * `NETWORK_BYTES_PER_VOXEL` * `passes` is above `available_bytes`.
     """
     if available_bytes is None:
         available_bytes = available_memory()
-    needed = math.prod(grid_shape) * NETWORK_BYTES_PER_VOXEL
+    needed = math.prod(grid_shape) * NETWORK_BYTES_PER_VOXEL * passes
     if needed > available_bytes:
         raise ValueError(
             f"{owner}: expected a grid that fits into memory, found "
@@ -157,13 +159,20 @@ def check_grid_memory(
 
 
 def available_memory() -> int:
-    """Returns the memory, bytes, that a new process can have without swapping."""
+    """Returns the memory, bytes, that a new process can have without swapping.
+
+    A container's limit counts where it is lower. Where a system does not tell, nothing is refused.
+    """
+    limit = sys.maxsize
+    container = pathlib.Path("/sys/fs/cgroup/memory.max")
+    if container.is_file() and (text := container.read_text(encoding="ascii").strip()).isdecimal():
+        limit = int(text)
     meminfo = pathlib.Path("/proc/meminfo")
     if meminfo.is_file():
         for line in meminfo.read_text(encoding="ascii").splitlines():
             if line.startswith("MemAvailable:"):
-                return int(line.split()[1]) * 1024
-    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+                return min(limit, int(line.split()[1]) * 1024)
+    return limit
 
 
 def _majority(groups: np.ndarray, ids: np.ndarray, num_groups: int) -> np.ndarray:
