@@ -49,7 +49,10 @@ def test_an_impossible_network_is_refused(settings, sentence):
     [
         ({"delta_var": -0.1}, "expected delta_var of at least 0, found -0.1"),
         ({"gamma_reg": float("nan")}, "expected gamma_reg of at least 0, found nan"),
-        ({"alpha_feature": 0.0, "alpha_direction": 0.0}, "above 0, found both 0"),
+        (
+            {"alpha_feature": 0.0, "alpha_direction": 0.0},
+            "above 0 and a term with a weight, found none",
+        ),
     ],
 )
 def test_an_impossible_loss_is_refused(settings, sentence):

@@ -9,8 +9,8 @@ from scenes import CLASSES, NUM_FEATURES, batch_of, box_scene, write_folder
 from mtml_tf.config import DataConfig
 from mtml_tf.learning.pipeline import (
     batch_of_one,
-    len_of_features,
     make_dataset,
+    num_channels,
     training_scenes,
 )
 from mtml_tf.learning.records import DataFolder
@@ -118,8 +118,9 @@ def test_features_are_passed_on(folder):
     expected = batch_of(list(folder.scenes("featured")))
     np.testing.assert_array_equal(batch["features"], expected["features"])
     assert "channels" not in batch
-    assert len_of_features(folder, folder.entries("featured")[0]) == NUM_FEATURES
-    assert len_of_features(folder, folder.entries("train")[0]) == 0
+    featured, plain = (next(iter(folder.scenes(split))) for split in ("featured", "train"))
+    assert num_channels(featured, folder.classes) == NUM_FEATURES
+    assert num_channels(plain, folder.classes) == len(folder.classes)
 
 
 def test_unlabelled_voxels_have_channel_minus_1(tmp_path):

@@ -361,8 +361,8 @@ def change_json(path, change):
             "expected schema_version 1, found None",
         ),
         (
-            "manifest.json",
-            lambda manifest: manifest["splits"].pop("val"),
+            "index.json",
+            lambda index: index.pop("val"),
             "manifest.json and index.json do not fit each other ('val'); make the folder again",
         ),
         (
@@ -381,9 +381,14 @@ def change_json(path, change):
             "manifest.json and index.json do not fit each other",
         ),
         (
-            "index.json",
-            lambda index: index.update(more=index["val"]),
-            "manifest.json and index.json do not fit each other ('more')",
+            "manifest.json",
+            lambda manifest: manifest["splits"]["val"]["shards"][0].update(records=7),
+            "another record count",
+        ),
+        (
+            "manifest.json",
+            lambda manifest: manifest["splits"]["val"]["shards"][0].pop("sha256"),
+            "['sha256']",
         ),
     ],
 )
@@ -391,6 +396,11 @@ def test_a_manifest_or_index_that_does_not_fit_is_refused(folder, file, change, 
     change_json(folder / file, change)
     with pytest.raises(ValueError, match=re.escape(sentence)):
         DataFolder(folder)
+
+
+def test_a_split_that_was_never_finished_is_none(folder):
+    change_json(folder / "index.json", lambda index: index.update(more=index["val"]))
+    assert "more" not in DataFolder(folder).splits
 
 
 @pytest.mark.parametrize("file", ["manifest.json", "index.json"])

@@ -5,6 +5,7 @@ sums over segments: any number of instances, no loop over them. Values and gradi
 everywhere; a scene without instances has loss 0.
 """
 
+import dataclasses
 from typing import Any
 
 from mtml_tf.config import LossConfig
@@ -190,3 +191,12 @@ class MultiTaskLoss(keras.layers.Layer):
             self.add_metric(value, name=name)
         self.add_loss(tf.add_n([self.weights_of_terms[name] * means[name] for name in names]))
         return outputs
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns the layer's settings, as Keras saves them."""
+        return {**super().get_config(), "config": dataclasses.asdict(self.config)}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> "MultiTaskLoss":
+        """Makes a layer of what `get_config` returned."""
+        return cls(**{**config, "config": LossConfig(**config["config"])})
