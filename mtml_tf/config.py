@@ -117,9 +117,9 @@ class SegmentConfig:
     propose_label_components: bool = True
     connectivity: int = 6
     feature_threshold: float = 1.0
-    direction_weight: float = 1.0
-    feature_weight: float = 1.0
-    size_weight: float = 1.0
+    direction_weight: float = 2.0
+    feature_weight: float = 0.5
+    size_weight: float = 0.5
     suppression_iou: float = 0.3
     min_voxels: int = 10
     coherent: bool = False
