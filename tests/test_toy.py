@@ -11,6 +11,12 @@ def scenes(count=6, **changes):
     return list(toy.make_toy_scenes("test", count, seed=0, config=toy.ToyConfig(**changes)))
 
 
+def test_the_shapes_are_the_papers():
+    assert list(toy.EDGES.values()) == [(6, 6, 6), (10, 5, 5), (10, 10, 5), (5, 5, 12), (14, 7, 8)]
+    assert toy.TOY_CLASSES.ids == (1, 2, 3, 4, 5, 6)
+    assert toy.TOY_CLASSES.thing_ids == (2, 3, 4, 5, 6)
+
+
 def test_an_unturned_box_has_its_edges_number_of_cells():
     for edges in toy.EDGES.values():
         for centre in ([32.0, 32.0], [20.3, 40.77]):
@@ -28,6 +34,16 @@ def test_turned_boxes_keep_their_volume():
             assert members.sum() == pytest.approx(np.prod(toy.EDGES[class_id]), rel=0.15)
             heights = scene.coordinates[members, 2]
             assert (heights.min(), heights.max()) == (1, toy.EDGES[class_id][2])
+
+
+def test_boxes_are_turned_by_all_angles():
+    fills = []  # share of the box around it, parallel to the axes, that a box fills
+    for scene in scenes(10):
+        for instance_id in range(1, scene.instance_ids.max() + 1):
+            members = scene.coordinates[scene.instance_ids == instance_id]
+            fills.append(len(members) / np.prod(np.ptp(members, axis=0) + 1))
+    assert np.mean(np.array(fills) < 0.9) > 0.5
+    assert max(fills) > 0.95
 
 
 def test_boxes_are_solid_and_stand_on_a_whole_plane():
@@ -57,7 +73,8 @@ def test_without_contact_every_box_is_a_component_of_its_own():
 
 
 def test_with_certain_contact_all_boxes_that_found_a_place_hang_together():
-    for scene in scenes(contact_probability=1.0):
+    # In 1 scene of 25 a box that slides comes to rest at a corner only, and must be refused.
+    for scene in scenes(60, contact_probability=1.0):
         things = scene.instance_ids > 0
         assert spatial_components(scene.coordinates[things]).max() == 0
         assert scene.instance_ids.max() > 1
