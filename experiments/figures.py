@@ -28,15 +28,6 @@ from mtml_tf.scoring.benchmark_format import read_predictions
 
 FLAGS = flags.FLAGS
 
-flags.DEFINE_string("data_dir", None, "Data folder.")
-flags.DEFINE_string("prediction_dir", None, "Folder of predictions in benchmark format.")
-flags.DEFINE_string("split", "test", "Split that was predicted.")
-flags.DEFINE_string("output_dir", None, "Folder for the pictures.")
-flags.DEFINE_integer("num_scenes", 2, "Scenes to draw, the first of the split.", lower_bound=1)
-flags.DEFINE_integer("width", 700, "Of one view, pixels.", lower_bound=1)
-flags.DEFINE_integer("quarter_turns", 0, "How often the viewer goes 90 degrees around the scene.")
-flags.DEFINE_bool("overwrite", False, "Replace pictures that exist.")
-
 Array = np.ndarray
 
 _ROWS_OF_SHAPES = ((2, 3, 4), (5, 6))  # class ids
@@ -110,6 +101,20 @@ def draw_scene(
     return [draw_voxels(scene.coordinates, each, width, turns) for each in colors]
 
 
+def define_flags() -> None:
+    """Defines the flags; here, so that other code can import this module beside its like."""
+    flags.DEFINE_string("data_dir", None, "Data folder.")
+    flags.DEFINE_string("prediction_dir", None, "Folder of predictions in benchmark format.")
+    flags.DEFINE_string("split", "test", "Split that was predicted.")
+    flags.DEFINE_string("output_dir", None, "Folder for the pictures.")
+    flags.DEFINE_integer("num_scenes", 2, "Scenes to draw, the first of the split.", lower_bound=1)
+    flags.DEFINE_integer("width", 700, "Of one view, pixels.", lower_bound=1)
+    flags.DEFINE_integer(
+        "quarter_turns", 0, "How often the viewer goes 90 degrees around the scene."
+    )
+    flags.DEFINE_bool("overwrite", False, "Replace pictures that exist.")
+
+
 def main() -> None:
     """Reads the flags and draws."""
     from mtml_tf.learning.records import DataFolder
@@ -133,4 +138,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    define_flags()
     program.run(main, required=["data_dir", "prediction_dir", "output_dir"])

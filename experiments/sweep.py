@@ -21,15 +21,6 @@ from mtml_tf.segmentation.segment import propose, select
 
 FLAGS = flags.FLAGS
 
-flags.DEFINE_string("run_dir", None, "Run folder of a trained model.")
-flags.DEFINE_string("data_dir", None, "Data folder.")
-flags.DEFINE_string("split", "train", "Split to try on.")
-flags.DEFINE_integer("num_scenes", 60, "Scenes, evenly spaced in the split.", lower_bound=1)
-flags.DEFINE_integer("min_vertices", 100, "Smallest ground truth that counts, voxels.")
-flags.DEFINE_integer("show", 20, "Best combinations to print.")
-flags.DEFINE_string("output_md", "", "Markdown file for the table; empty for none.")
-flags.DEFINE_bool("overwrite", False, "Replace a table that exists.")
-
 # Settings that change the proposals (costly), and those that only choose among them (cheap).
 PROPOSING = {
     "bandwidths": [(0.6,), (1.0,), (0.6, 1.0, 1.5)],
@@ -47,6 +38,18 @@ CHOOSING = {
 def combinations(settings: dict) -> list[dict]:
     """Returns every combination of the listed values."""
     return [dict(zip(settings, v, strict=True)) for v in itertools.product(*settings.values())]
+
+
+def define_flags() -> None:
+    """Defines the flags; here, so that other code can import this module beside its like."""
+    flags.DEFINE_string("run_dir", None, "Run folder of a trained model.")
+    flags.DEFINE_string("data_dir", None, "Data folder.")
+    flags.DEFINE_string("split", "train", "Split to try on.")
+    flags.DEFINE_integer("num_scenes", 60, "Scenes, evenly spaced in the split.", lower_bound=1)
+    flags.DEFINE_integer("min_vertices", 100, "Smallest ground truth that counts, voxels.")
+    flags.DEFINE_integer("show", 20, "Best combinations to print.")
+    flags.DEFINE_string("output_md", "", "Markdown file for the table; empty for none.")
+    flags.DEFINE_bool("overwrite", False, "Replace a table that exists.")
 
 
 def main() -> None:
@@ -89,4 +92,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    define_flags()
     program.run(main, required=["run_dir", "data_dir"])

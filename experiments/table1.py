@@ -18,10 +18,6 @@ from mtml_tf.scoring.direction_error import direction_errors
 
 FLAGS = flags.FLAGS
 
-flags.DEFINE_string("data_dir", "data/toy", "Toy scenes; made where there are none.")
-flags.DEFINE_string("work_dir", "runs/table1", "For models, predictions and the table.")
-flags.DEFINE_bool("quick", False, "Connected components and a briefly trained multi-task model.")
-
 TRAINED = {
     "multi_task": "experiments/toy.cfg",
     "fe_only": "experiments/toy_fe_only.cfg",
@@ -57,6 +53,15 @@ def table_rows(names: list[str], tables: dict[str, ApTable]) -> list[list[str]]:
         ):
             row += [f"{100 * ours:.1f}", f"{printed:.1f}"]
     return rows
+
+
+def define_flags() -> None:
+    """Defines the flags; here, so that other code can import this module beside its like."""
+    flags.DEFINE_string("data_dir", "data/toy", "Toy scenes; made where there are none.")
+    flags.DEFINE_string("work_dir", "runs/table1", "For models, predictions and the table.")
+    flags.DEFINE_bool(
+        "quick", False, "Connected components and a briefly trained multi-task model."
+    )
 
 
 def main() -> None:
@@ -96,4 +101,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    define_flags()
     program.run(main)

@@ -19,14 +19,6 @@ from mtml_tf.scans.preparing import PreparedScans, find_scans
 
 FLAGS = flags.FLAGS
 
-flags.DEFINE_string("scans_dir", None, "Folder of the labelled scans.")
-flags.DEFINE_string("data_dir", "data/tabletop", "Data folder; made where there is none.")
-flags.DEFINE_string("composed_dir", "data/tabletop_scans", "For the composed scans.")
-flags.DEFINE_string("work_dir", "runs/tabletop", "For models, predictions and the table.")
-flags.DEFINE_string(
-    "init_from", "runs/table1", "Toy models to begin with (experiments.table1); empty for none."
-)
-
 CLASSES = "experiments/tabletop_classes.csv"
 VOXEL_SIZE = 0.01
 # Each training scan comes so often, turned a little and on another place of the grid each time.
@@ -80,6 +72,17 @@ def prepare(scans_dir: pathlib.Path, composed_dir: pathlib.Path, data_dir: pathl
     write_data_folder(data_dir, classes, splits)
 
 
+def define_flags() -> None:
+    """Defines the flags; here, so that other code can import this module beside its like."""
+    flags.DEFINE_string("scans_dir", None, "Folder of the labelled scans.")
+    flags.DEFINE_string("data_dir", "data/tabletop", "Data folder; made where there is none.")
+    flags.DEFINE_string("composed_dir", "data/tabletop_scans", "For the composed scans.")
+    flags.DEFINE_string("work_dir", "runs/tabletop", "For models, predictions and the table.")
+    flags.DEFINE_string(
+        "init_from", "runs/table1", "Toy models to begin with (experiments.table1); empty for none."
+    )
+
+
 def main() -> None:
     """Reads the flags, makes what is missing, prints and writes the table."""
     here = Workplace(pathlib.Path(FLAGS.data_dir), pathlib.Path(FLAGS.work_dir))
@@ -109,4 +112,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    define_flags()
     program.run(main, required=["scans_dir"])

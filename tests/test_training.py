@@ -372,7 +372,7 @@ experiment = training.Experiment(
 )
 arrays = {}
 for name, strategy in {"one": tf.distribute.get_strategy(), "two": two}.items():
-    training._strategy = lambda _: strategy
+    training._strategy = lambda *_: strategy
     model = training.train(data, f"{out}/{name}", experiment)
     for variable in model.network.dense.variables:
         arrays[f"{name}/{variable.name}"] = variable.numpy()
@@ -398,9 +398,9 @@ def test_two_replicas_take_the_step_of_one(data, tmp_path):
 
 
 def test_strategies_are_chosen_by_name():
-    assert not isinstance(training._strategy("default"), tf.distribute.MirroredStrategy)
-    assert not isinstance(training._strategy("auto"), tf.distribute.MirroredStrategy)
-    assert isinstance(training._strategy("mirrored"), tf.distribute.MirroredStrategy)
+    assert not isinstance(training._strategy("default", 2), tf.distribute.MirroredStrategy)
+    assert not isinstance(training._strategy("auto", 2), tf.distribute.MirroredStrategy)
+    assert isinstance(training._strategy("mirrored", 2), tf.distribute.MirroredStrategy)
 
 
 def test_the_rate_falls_to_0_by_a_cosine():
