@@ -2,8 +2,8 @@
 
     python -m experiments.sweep --run_dir=runs/table1/multi_task --data_dir=data/toy
 
-Prints AP and AP50 of the best combinations and of the model's own. The defaults of `SegmentConfig` were chosen
-so; test scenes are never looked at.
+Prints AP and AP50 of the best combinations and of the model's own. The defaults of `SegmentConfig`
+were chosen so; test scenes are never looked at.
 """
 
 import dataclasses
