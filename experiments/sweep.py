@@ -9,7 +9,6 @@ were chosen so; test scenes are never looked at.
 import dataclasses
 import itertools
 
-import numpy as np
 from absl import flags
 
 from experiments.running import encode_markdown
@@ -58,9 +57,8 @@ def main() -> None:
     from mtml_tf.learning.records import DataFolder
 
     model, folder = load_model(FLAGS.run_dir), DataFolder(FLAGS.data_dir)
-    entries = folder.entries(FLAGS.split)
-    count = min(FLAGS.num_scenes, len(entries))
-    scenes = [folder.scene(entries[i]) for i in np.linspace(0, len(entries) - 1, count).astype(int)]
+    entries = folder.spaced_entries(FLAGS.split, FLAGS.num_scenes)
+    scenes = [folder.scene(entry) for entry in entries]
     predicted = [model.predict(scene) for scene in program.progress(scenes, "scenes")]
     truths = [ground_truth_ids(scene, folder.classes) for scene in scenes]
 

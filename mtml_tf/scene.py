@@ -9,6 +9,7 @@ Instance id 0 means "no instance", semantic id 0 means "unlabelled".
 """
 
 import dataclasses
+import math
 
 import numpy as np
 
@@ -114,6 +115,11 @@ class VoxelScene:
         """N; where a scene has no vertices, its voxels are them."""
         return len(self.coordinates if self.vertex_to_voxel is None else self.vertex_to_voxel)
 
+    @property
+    def num_features(self) -> int:
+        """C; 0 where the semantic ids are the input."""
+        return 0 if self.features is None else self.features.shape[1]
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Instance:
@@ -129,3 +135,13 @@ class Instance:
     class_id: int
     score: float
     indices: Array
+
+    def check(self, owner: str, num_rows: int) -> None:
+        """Raises ValueError, naming `owner`, for a row beyond `num_rows` or no finite score."""
+        if len(self.indices) and not 0 <= self.indices.min() <= self.indices.max() < num_rows:
+            raise ValueError(
+                f"{owner}: expected vertex rows from 0 to {num_rows - 1}, found "
+                f"{self.indices.min()} to {self.indices.max()}"
+            )
+        if not math.isfinite(self.score):
+            raise ValueError(f"{owner}: expected finite scores, found {self.score}")

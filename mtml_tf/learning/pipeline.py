@@ -48,8 +48,7 @@ def make_dataset(
     """
     folder = data_dir if isinstance(data_dir, DataFolder) else DataFolder(data_dir)
     entries = folder.entries(split)
-    features = folder.scene(entries[0]).features
-    num_features = 0 if features is None else features.shape[1]
+    num_features = folder.scene(entries[0]).num_features
     classes = folder.classes
 
     if training:
@@ -115,7 +114,7 @@ def batch_of_one(scene: VoxelScene, classes: ClassSet) -> dict[str, tf.Tensor]:
 
 def num_channels(scene: VoxelScene, classes: ClassSet) -> int:
     """Returns the number of input channels of a scene: its features' or one a class."""
-    return len(classes) if scene.features is None else scene.features.shape[1]
+    return scene.num_features or len(classes)
 
 
 def _row_of_example(

@@ -202,6 +202,12 @@ class DataFolder:
             self._verified.add(split)
         return self._entries[split]
 
+    def spaced_entries(self, split: str, count: int) -> list[RecordEntry]:
+        """Returns at most `count` records of a split, evenly spaced; all where `count` is 0."""
+        entries = self.entries(split)
+        count = min(count or len(entries), len(entries))
+        return [entries[i] for i in np.linspace(0, len(entries) - 1, count).astype(int)]
+
     def record(self, entry: RecordEntry) -> bytes:
         """Returns the bytes of one record."""
         return read_bytes(self.path / entry.shard, entry.offset, entry.length)

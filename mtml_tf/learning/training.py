@@ -87,8 +87,7 @@ def train(
     total_steps = steps_per_epoch * config.epochs
     with strategy.scope():
         network = VoxelNetwork(model_config.network, config.execution)
-        features = folder.scene(entries[0]).features
-        num_features = 0 if features is None else features.shape[1]
+        num_features = folder.scene(entries[0]).num_features
         keras_model = build_training_model(network, experiment.loss, num_features)
         optimizer = keras.optimizers.Adam(_learning_rate(config, total_steps))
         optimizer.build(keras_model.trainable_variables)
@@ -230,9 +229,7 @@ def initialise_from(network: VoxelNetwork, run_dir: str) -> None:
 
 def validate(model: models.Model, folder: DataFolder, config: TrainConfig) -> ApTable:
     """Scores the model on (some of) the validation split, on voxels."""
-    entries = folder.entries(config.validation_split)
-    count = min(config.validation_scenes or len(entries), len(entries))
-    chosen = [entries[i] for i in np.linspace(0, len(entries) - 1, count).astype(int)]
+    chosen = folder.spaced_entries(config.validation_split, config.validation_scenes)
     classes = model.config.classes
 
     def scored() -> Iterator[tuple[np.ndarray, list[Instance]]]:

@@ -141,7 +141,8 @@ def average_precision(
     tallies = {class_id: [_Tally() for _ in THRESHOLDS] for class_id in class_ids}
     for number, (ground_truth, instances) in enumerate(scenes, start=1):
         ids = np.asarray(ground_truth, np.int64)
-        _check(number, len(ids), instances)
+        for instance in instances:
+            instance.check(f"scene {number} of those scored", len(ids))
         for class_id, overlaps in _find_overlaps(ids, instances, class_ids, min_vertices).items():
             for threshold, tally in zip(THRESHOLDS, tallies[class_id], strict=True):
                 _add_matches(tally, overlaps, threshold)
@@ -154,20 +155,6 @@ def average_precision(
         ap50=area[:, _AP50],
         ap25=area[:, _AP25],
     )
-
-
-def _check(number: int, num_vertices: int, instances: Sequence[Instance]) -> None:
-    for instance in instances:
-        indices = instance.indices
-        if len(indices) and not 0 <= indices.min() <= indices.max() < num_vertices:
-            raise ValueError(
-                f"scene {number} of those scored: expected vertex rows from 0 to "
-                f"{num_vertices - 1}, found {indices.min()} to {indices.max()}"
-            )
-        if not np.isfinite(instance.score):
-            raise ValueError(
-                f"scene {number} of those scored: expected finite scores, found {instance.score}"
-            )
 
 
 def _find_overlaps(

@@ -51,7 +51,7 @@ def write_predictions(
     (folder / MASK_FOLDER).mkdir(parents=True, exist_ok=True)
     lines = []
     for number, instance in enumerate(instances):
-        _check_instance(scene_name, instance, num_vertices)
+        instance.check(f"scene {scene_name}", num_vertices)
         mask_path = f"{MASK_FOLDER}/{scene_name}_{number:03d}.txt"
         (folder / mask_path).write_bytes(_encode_mask(instance.indices, num_vertices))
         # All digits, so that no two scores become equal by writing them.
@@ -131,17 +131,6 @@ def read_ground_truth(path: str | pathlib.Path) -> Array:
     if not len(ids):
         raise ValueError(f"{path}: expected an integer for each vertex, found an empty file")
     return ids.astype(np.int64)
-
-
-def _check_instance(scene_name: str, instance: Instance, num_vertices: int) -> None:
-    indices = instance.indices
-    if len(indices) and not 0 <= indices.min() <= indices.max() < num_vertices:
-        raise ValueError(
-            f"scene {scene_name}: expected vertex rows from 0 to {num_vertices - 1}, found "
-            f"{indices.min()} to {indices.max()}"
-        )
-    if not math.isfinite(instance.score):
-        raise ValueError(f"scene {scene_name}: expected finite scores, found {instance.score}")
 
 
 def _encode_mask(indices: Array, num_vertices: int) -> bytes:
