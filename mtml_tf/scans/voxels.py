@@ -1,5 +1,6 @@
 """Vertices to voxels and back."""
 
+import dataclasses
 import math
 import pathlib
 import sys
@@ -107,6 +108,39 @@ def voxelize(
         instance_ids=instance_ids,
         features=features,
         vertex_to_voxel=vertex_to_voxel.astype(np.int32),
+    )
+
+
+def with_input(
+    voxel_scene: VoxelScene, semantic_ids: np.ndarray, features: np.ndarray | None = None
+) -> VoxelScene:
+    """Replaces what the network sees of a scene; the instances, its target, stay as they are.
+
+    A voxel gets the majority of its vertices' ids (of equally frequent ones the smallest) and the
+    mean of their features, as in `voxelize`.
+
+    Args:
+        voxel_scene: M voxels, N vertices.
+        semantic_ids: int32 [N], class ids (0 unlabelled), such as a semantic network predicts.
+        features: float32 [N, C], or None where the ids are the input.
+
+    Raises:
+        ValueError: not one row a vertex, or a scene that is voxels only.
+    """
+    owner = f"scene {voxel_scene.name}"
+    vertex_to_voxel, count = voxel_scene.vertex_to_voxel, len(voxel_scene.coordinates)
+    if vertex_to_voxel is None:
+        raise ValueError(f"{owner}: expected a vertex_to_voxel index, found a scene of voxels only")
+    for values in (semantic_ids, features):
+        if values is not None and len(values) != len(vertex_to_voxel):
+            raise ValueError(
+                f"{owner}: expected {len(vertex_to_voxel)} rows of input, one a vertex, found "
+                f"{len(values)}"
+            )
+    return dataclasses.replace(
+        voxel_scene,
+        semantic_ids=_majority(vertex_to_voxel.astype(np.int64), semantic_ids, count),
+        features=None if features is None else _means(vertex_to_voxel, features, count),
     )
 
 

@@ -1,0 +1,206 @@
+"""What a semantic network says of a scene's vertices: the input of the instance network.
+
+    <scene>.txt   a class id in each line (0 unlabelled), one line a vertex: the format of the
+                  ScanNet semantic benchmark
+    <scene>.npy   class ids [N], class probabilities or logits [N, number of classes], or any
+                  feature vectors [N, C]
+
+One of the two says it all, but for feature vectors: what class a voxel has, which the
+post-processing needs, they do not tell, so `<scene>.txt` has to stand beside them.
+"""
+
+import dataclasses
+import pathlib
+
+import numpy as np
+
+from mtml_tf.classes import ClassSet
+from mtml_tf.scans import voxels
+from mtml_tf.scene import VoxelScene
+
+Array = np.ndarray
+
+PROBABILITIES, LOGITS, FEATURES = "probabilities", "logits", "features"
+SCORES = (PROBABILITIES, LOGITS, FEATURES)
+# Probabilities that were rounded to half precision still add up to 1 within this.
+_SUM_TOLERANCE = 0.01
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class SemanticInput:
+    """The input for a scene of N vertices.
+
+    Attributes:
+        semantic_ids: int32 [N] class ids (0 unlabelled); the most probable class where there are
+            probabilities, the first of equals.
+        features: float32 [N, C], or None where the ids are the input.
+        probabilities: `features` are probabilities of the classes, in the order of the class set.
+    """
+
+    semantic_ids: Array
+    features: Array | None = None
+    probabilities: bool = False
+
+
+def find_files(semantic_dir: str | pathlib.Path, scene_name: str) -> list[pathlib.Path]:
+    """Returns the files that there are for a scene, none, one or two."""
+    paths = [pathlib.Path(semantic_dir, scene_name + suffix) for suffix in (".txt", ".npy")]
+    return [path for path in paths if path.is_file()]
+
+
+def read_semantic_input(
+    semantic_dir: str | pathlib.Path,
+    scene_name: str,
+    num_vertices: int,
+    classes: ClassSet,
+    scores: str = PROBABILITIES,
+) -> SemanticInput:
+    """Reads what there is for a scene.
+
+    Args:
+        semantic_dir: the folder of the files.
+        scene_name: name of the scene.
+        num_vertices: N.
+        classes: whose ids and order of columns the files have.
+        scores: what a table in `<scene>.npy` holds: `probabilities`, `logits` (a softmax over
+            each vertex's row makes them probabilities) or `features`.
+
+    Raises:
+        ValueError: no file or two that contradict each other, another number of vertices or
+            columns, ids that are not of the classes, or numbers that are not what `scores` says.
+    """
+    if scores not in SCORES:
+        raise ValueError(f"expected scores among {list(SCORES)}, found '{scores}'")
+    found = {path.suffix: path for path in find_files(semantic_dir, scene_name)}
+    stem = pathlib.Path(semantic_dir, scene_name)
+    if scores == FEATURES:
+        for suffix, what in ((".npy", "feature vectors"), (".txt", "class ids beside them")):
+            if suffix not in found:
+                raise ValueError(f"{stem}{suffix}: expected {what}, found no such file")
+        ids = _read_ids(found[".txt"], num_vertices, classes)
+        features = _read_array(found[".npy"], num_vertices)
+        if features.ndim != 2 or not features.shape[1]:
+            raise ValueError(
+                f"{found['.npy']}: expected feature vectors [{num_vertices}, C], found shape "
+                f"{list(features.shape)}"
+            )
+        return SemanticInput(ids, _finite_floats(found[".npy"], features))
+    if len(found) != 1:
+        what = "both" if found else "neither"
+        raise ValueError(
+            f"{stem}: expected either {stem.name}.txt or {stem.name}.npy, found {what}"
+        )
+    if ".txt" in found:
+        return SemanticInput(_read_ids(found[".txt"], num_vertices, classes))
+    path = found[".npy"]
+    array = _read_array(path, num_vertices)
+    if array.ndim == 1:
+        return SemanticInput(_checked_ids(path, array, num_vertices, classes))
+    if array.ndim != 2 or array.shape[1] != len(classes):
+        raise ValueError(
+            f"{path}: expected class ids [{num_vertices}] or a column for each of the "
+            f"{len(classes)} classes [{num_vertices}, {len(classes)}], found shape "
+            f"{list(array.shape)}; --scores=features takes other vectors"
+        )
+    values = _finite_floats(path, array)
+    values = _softmax(values) if scores == LOGITS else _checked_probabilities(path, values)
+    return SemanticInput(_best_classes(values, classes), values, probabilities=True)
+
+
+def apply(voxel_scene: VoxelScene, given: SemanticInput, classes: ClassSet) -> VoxelScene:
+    """Returns the scene with this input; its instances stay as they are.
+
+    A voxel gets the majority of its vertices' ids and the mean of their features; where these are
+    probabilities, its id is the class whose mean is largest, the first of equals.
+
+    Raises:
+        ValueError: not one row a vertex.
+    """
+    changed = voxels.with_input(voxel_scene, given.semantic_ids, given.features)
+    if given.probabilities and changed.features is not None:
+        semantic_ids = _best_classes(changed.features, classes)
+        changed = dataclasses.replace(changed, semantic_ids=semantic_ids)
+    return changed
+
+
+def _best_classes(probabilities: Array, classes: ClassSet) -> Array:
+    """Returns int32 [N], the id of the class whose column is largest, the first of equals."""
+    return np.array(classes.ids, np.int32)[probabilities.argmax(axis=1)]
+
+
+def _read_ids(path: pathlib.Path, num_vertices: int, classes: ClassSet) -> Array:
+    lines = path.read_bytes().split()
+    try:
+        # Few ids, many lines: each is turned into a number once.
+        number_of = {text: int(text) for text in set(lines)}
+    except ValueError as error:
+        raise ValueError(f"{path}: expected a class id in each line, found {error}") from error
+    ids = np.array([number_of[text] for text in lines], object)
+    return _checked_ids(path, ids, num_vertices, classes)
+
+
+def _checked_ids(path: pathlib.Path, ids: Array, num_vertices: int, classes: ClassSet) -> Array:
+    """Returns int32 [N]; raises ValueError where these are not N ids of the classes."""
+    if len(ids) != num_vertices:
+        raise ValueError(
+            f"{path}: expected {num_vertices} class ids, one for each vertex, found {len(ids)}"
+        )
+    if ids.dtype.kind not in "iuO":
+        raise ValueError(f"{path}: expected integers as class ids, found {ids.dtype}")
+    wrong = sorted(set(ids.tolist()) - {0, *classes.ids})
+    if wrong:
+        raise ValueError(
+            f"{path}: expected class ids among {list(classes.ids)} (or 0), found {wrong[:5]}"
+        )
+    return ids.astype(np.int32)
+
+
+def _read_array(path: pathlib.Path, num_vertices: int) -> Array:
+    try:
+        # A pickle could run any code.
+        array = np.load(path, allow_pickle=False)
+    except (ValueError, OSError, EOFError) as error:
+        raise ValueError(
+            f"{path}: expected an array of numbers as numpy.save writes it, found {error}"
+        ) from error
+    if not isinstance(array, np.ndarray) or array.dtype.kind not in "iuf" or not array.ndim:
+        kind = array.dtype if isinstance(array, np.ndarray) else "an archive of arrays"
+        raise ValueError(f"{path}: expected one array of numbers, a row a vertex, found {kind}")
+    if len(array) != num_vertices:
+        raise ValueError(
+            f"{path}: expected {num_vertices} rows, one for each vertex, found {len(array)}"
+        )
+    return array
+
+
+def _finite_floats(path: pathlib.Path, array: Array) -> Array:
+    with np.errstate(over="ignore"):
+        values = array.astype(np.float32)
+    wrong = np.count_nonzero(~np.isfinite(values).all(axis=1))
+    if wrong:
+        raise ValueError(
+            f"{path}: expected finite numbers, found NaN or infinity in {wrong} of {len(values)} "
+            "rows"
+        )
+    return values
+
+
+def _checked_probabilities(path: pathlib.Path, values: Array) -> Array:
+    if len(values) and values.min() < 0:
+        raise ValueError(
+            f"{path}: expected probabilities, found {values.min():.3g}; if these are logits, give "
+            "--scores=logits"
+        )
+    sums = values.sum(axis=1, dtype=np.float64)
+    wrong = np.abs(sums - 1) > _SUM_TOLERANCE
+    if wrong.any():
+        raise ValueError(
+            f"{path}: expected probabilities that add up to 1 at each vertex, found "
+            f"{sums[wrong][0]:.3g}; if these are logits, give --scores=logits"
+        )
+    return values
+
+
+def _softmax(logits: Array) -> Array:
+    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return powers / powers.sum(axis=1, keepdims=True)

@@ -1,0 +1,72 @@
+"""Tiny scenes in the raw layout of ScanNet, made at run time.
+
+A room of 6 segments of 2 vertices each, 1 m apart along x: wall, floor, chair, chair, a pillow
+(which is not among the 20 classes), and a segment that nobody annotated.
+"""
+
+import json
+
+import numpy as np
+
+from mtml_tf.scans import scannet_files
+from mtml_tf.scans.scannet_writer import (
+    RawGroup,
+    RawScene,
+    write_label_table,
+    write_raw_scene,
+    write_split_list,
+    write_test_scene,
+)
+
+TABLE = {"wall": 1, "floor": 2, "chair": 5, "office chair": 5, "pillow": 18, "tv stand": 39}
+NAMES = {1: "wall", 2: "floor", 5: "chair", 18: "pillow", 39: "otherfurniture"}
+GROUPS = (
+    RawGroup(0, "wall", (10,)),
+    RawGroup(1, "floor", (11,)),
+    RawGroup(2, "chair", (12,)),
+    RawGroup(3, "office chair", (13,)),
+    RawGroup(4, "pillow", (14,)),
+)
+SEGMENTS = np.repeat([10, 11, 12, 13, 14, 77], 2)
+NYU40 = np.repeat([1, 2, 5, 5, 18, 0], 2)
+TRUTH = np.repeat([1001, 2002, 5003, 5004, 18005, 0], 2)
+NUM_VERTICES = len(SEGMENTS)
+
+
+def raw_scene(name="scene0000_00", groups=GROUPS, segments=SEGMENTS, alignment=None):
+    steps = np.arange(len(segments))
+    # Two vertices share a voxel of 10 cm.
+    x, y = steps // 2, 0.01 * (steps % 2)
+    return RawScene(
+        name=name,
+        vertices=np.stack([x, y, np.zeros(len(steps))], axis=1).astype(np.float32),
+        colors=np.full((len(steps), 3), 128, np.uint8),
+        faces=np.array([[0, 1, 2], [1, 2, 3]], np.int32),
+        segments=np.asarray(segments),
+        groups=tuple(groups),
+        axis_alignment=np.eye(4) if alignment is None else np.asarray(alignment, np.float64),
+    )
+
+
+def write_download(path, train=(), val=(), test=()):
+    """Writes a download; each argument is a list of raw scenes. Returns its folder."""
+    write_label_table(path / scannet_files.LABEL_TABLE, TABLE, NAMES)
+    for split, scenes in (("train", train), ("val", val), ("test", test)):
+        if scenes:
+            write_split_list(path, split, [scene.name for scene in scenes])
+        for scene in scenes:
+            if split == "test":
+                write_test_scene(path / scannet_files.TEST_SCANS, scene)
+            else:
+                write_raw_scene(path / scannet_files.SCANS, scene, TABLE)
+    return path
+
+
+def file_of(folder, pattern):
+    """Returns a file of a scene's folder."""
+    return folder / pattern.format(scene=folder.name)
+
+
+def change_json(path, **fields):
+    """Replaces fields of a JSON object."""
+    path.write_text(json.dumps({**json.loads(path.read_text()), **fields}))

@@ -1,0 +1,52 @@
+"""Prepares raw ScanNet v2: the download to a data folder."""
+
+from absl import flags
+
+from mtml_tf import program
+from mtml_tf.scans import scannet_preparing, semantic_input
+
+FLAGS = flags.FLAGS
+
+flags.DEFINE_string(
+    "scannet_dir", None, "The download: scans/, scans_test/, the label table and the split lists."
+)
+flags.DEFINE_string("output_dir", None, "Data folder; gets new splits if it exists.")
+flags.DEFINE_list("splits", ["train", "val"], "Among train, val, test (takes --semantic_dir).")
+flags.DEFINE_string(
+    "split_dir", "", "Folder of the split lists; else in scannet_dir or its Tasks/Benchmark."
+)
+flags.DEFINE_string(
+    "semantic_dir", "", "Predictions, <scene>.txt or <scene>.npy; the true labels where empty."
+)
+flags.DEFINE_enum(
+    "scores",
+    semantic_input.PROBABILITIES,
+    semantic_input.SCORES,
+    "What a table in <scene>.npy holds; features take a <scene>.txt of class ids beside.",
+)
+flags.DEFINE_float("voxel_size", 0.1, "Edge length of a voxel, metres.")
+flags.DEFINE_bool("align_axes", True, "Turn scenes as axisAlignment in <scene>.txt says.")
+flags.DEFINE_integer("num_workers", 0, "Processes; 0 for one a core.", lower_bound=0)
+flags.DEFINE_bool("overwrite", False, "Replaces splits that exist.")
+
+
+def main() -> None:
+    """Reads the flags, prepares the scenes and writes them."""
+    from mtml_tf.learning import scannet_folder
+
+    settings = scannet_preparing.Settings(
+        FLAGS.scannet_dir, FLAGS.semantic_dir, FLAGS.scores, FLAGS.voxel_size, FLAGS.align_axes
+    )
+    written = scannet_folder.write_scannet_folder(
+        FLAGS.output_dir,
+        settings,
+        FLAGS.splits,
+        FLAGS.split_dir,
+        FLAGS.num_workers,
+        FLAGS.overwrite,
+    )
+    print(written)
+
+
+if __name__ == "__main__":
+    program.run(main, required=["scannet_dir", "output_dir"])
