@@ -1,13 +1,18 @@
 """Scores predictions: `python -m mtml_tf.evaluate --prediction_dir=P --ground_truth_dir=G ...`.
 
 Prints AP, AP50 and AP25 of each class and their averages, by the rules of the ScanNet benchmark.
+With --explain, also how many objects of each class were found, taken for another class, merged,
+split or missed, and how many predictions were matches, duplicates, ignored, of the wrong class or
+false; `mtml_tf/scoring/explain.py` says exactly when.
 """
+
+import contextlib
 
 from absl import flags
 
 from mtml_tf import files, program
 from mtml_tf.classes import read_classes
-from mtml_tf.scoring.folders import evaluate_folder
+from mtml_tf.scoring.folders import evaluate_folder, explain_folder
 
 FLAGS = flags.FLAGS
 
@@ -21,18 +26,30 @@ flags.DEFINE_integer(
     lower_bound=0,
 )
 flags.DEFINE_string("output_csv", None, "File for the table, laid out as the official program's.")
+flags.DEFINE_bool(
+    "explain", False, "Also counts, for each class, what became of objects and predictions."
+)
 flags.DEFINE_bool("overwrite", False, "Replace an output file that exists.")
 
 
 def main() -> None:
     """Reads the flags, scores, prints and writes the table."""
     classes = read_classes(FLAGS.classes)
-    table = evaluate_folder(
-        FLAGS.prediction_dir, FLAGS.ground_truth_dir, classes, FLAGS.min_vertices
-    )
+    folders = FLAGS.prediction_dir, FLAGS.ground_truth_dir
+    with contextlib.ExitStack() as stack:
+        temporary = None
+        if FLAGS.output_csv:  # opened first: a file that may not be replaced is told before scoring
+            temporary = stack.enter_context(files.writing_file(FLAGS.output_csv, FLAGS.overwrite))
+        explanation = None
+        if FLAGS.explain:
+            table, explanation = explain_folder(*folders, classes, FLAGS.min_vertices)
+        else:
+            table = evaluate_folder(*folders, classes, FLAGS.min_vertices)
+        if temporary:
+            temporary.write_text(table.encode_csv(), encoding="utf-8")
     print(table.encode_text(), end="")
-    if FLAGS.output_csv:
-        files.write_text(FLAGS.output_csv, table.encode_csv(), FLAGS.overwrite)
+    if explanation:
+        print(f"\n{explanation.encode_text()}", end="")
 
 
 if __name__ == "__main__":

@@ -231,6 +231,16 @@ def test_the_plain_implementation_agrees(seed):
     assert reference_scoring.difference(scenes, min_vertices) < 1e-12
 
 
+def test_the_random_cases_hold_every_situation():
+    rng = random.Random(0)
+    left = set(reference_scoring.SITUATIONS)
+    for _ in range(1000):
+        left -= reference_scoring.situations(*reference_scoring.random_case(rng))
+        if not left:
+            return
+    assert left == set()
+
+
 @st.composite
 def small_cases(draw):
     sizes = st.sampled_from([1, 4, 5, 10, 20])

@@ -96,6 +96,16 @@ def test_any_number_but_0_is_a_member(folder, text):
     np.testing.assert_array_equal(found.indices, [1, 2])
 
 
+def test_a_mask_of_as_many_bytes_as_usual_may_have_other_lines(folder):
+    path = folder / "predicted_masks/desk_000.txt"
+    path.write_text("12\n0\n0\n0")
+    (found,) = form.read_predictions(folder, "desk", 4)
+    np.testing.assert_array_equal(found.indices, [0])
+    path.write_text("0\nx\n0\n0\n")
+    with pytest.raises(ValueError, match=r"expected one integer a line, found 'x' in line 2"):
+        form.read_predictions(folder, "desk", 4)
+
+
 def test_the_last_line_of_a_mask_holds(folder):
     (folder / "predicted_masks/other.txt").write_text("1\n0\n0\n0\n")
     describe(

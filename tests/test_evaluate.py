@@ -72,6 +72,41 @@ def test_a_table_that_exists_is_replaced_only_when_told(folders):
     assert path.read_text().startswith("class,class id")
 
 
+def test_a_table_that_exists_is_refused_before_anything_is_read(folders):
+    path = folders / "table.csv"
+    path.write_text("mine")
+    refused = evaluate(folders, f"--output_csv={path}", prediction_dir=folders / "nowhere")
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert "table.csv: exists already" in refused.stderr
+    assert "nowhere" not in refused.stderr
+
+
+def test_nothing_is_left_where_scoring_fails(folders):
+    failed = evaluate(folders, f"--output_csv={folders}/table.csv", prediction_dir=folders / "none")
+    assert "none: expected a folder" in failed.stderr
+    assert sorted(path.name for path in folders.iterdir()) == ["classes.csv", "pred", "truth"]
+
+
+def test_the_scores_are_explained_when_told(folders):
+    wrong = [instance(170, 290, 3), instance(50, 110, 3, 0.75), instance(110, 170, 3)]
+    benchmark_format.write_predictions(folders / "pred", "hall", wrong, len(IDS))
+    benchmark_format.write_ground_truth(folders / "truth/hall.txt", IDS)
+    plain = evaluate(folders, "--min_vertices=10")
+    done = evaluate(folders, "--min_vertices=10", "--explain")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == plain.stdout + (
+        "\n"
+        "class  objects  found  wrong class  merged  split  missed  "
+        "predictions  match  duplicate  ignored  wrong class  false\n"
+        "cup          3      1            0       0      1       1  "
+        "          4      1          0        0            1      2\n"
+        "box          3      0            1       0      0       2  "
+        "          0      0          0        0            0      0\n"
+        "all          6      1            1       0      1       3  "
+        "          4      1          0        0            1      2\n"
+    )
+
+
 def test_smaller_instances_count_when_told(folders):
     ids = np.repeat([1000, 3001], [50, 20])
     benchmark_format.write_ground_truth(folders / "truth/small.txt", ids)

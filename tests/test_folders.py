@@ -8,7 +8,7 @@ from mtml_tf.scene import Instance
 from mtml_tf.scoring import folders
 from mtml_tf.scoring.average_precision import average_precision
 from mtml_tf.scoring.benchmark_format import write_ground_truth, write_predictions
-from mtml_tf.scoring.folders import evaluate_folder
+from mtml_tf.scoring.folders import evaluate_folder, explain_folder
 
 CLASSES = ClassSet((1, 3, 5), ("floor", "cup", "box"), ("stuff", "thing", "thing"))
 IDS = np.repeat([3001, 5001, 1000], [20, 20, 60])
@@ -66,6 +66,17 @@ def test_a_folder_scores_as_its_scenes_do(write, warnings):
         np.testing.assert_array_equal(getattr(found, name), getattr(expected, name))
     assert 0 < expected.average.ap25 < 1
     assert warnings == []
+
+
+def test_an_explanation_sums_the_scenes_and_comes_with_the_same_scores(write, warnings):
+    write("hall", instances=[instance(20, 40, 3)])
+    write("attic", instances=None)
+    where = write("room")
+    table, explanation = explain_folder(*where, CLASSES, 10)
+    np.testing.assert_array_equal(table.ap, evaluate_folder(*where, CLASSES, 10).ap)
+    np.testing.assert_array_equal(explanation.objects, [[1, 0, 0, 0, 2], [1, 1, 0, 0, 1]])
+    np.testing.assert_array_equal(explanation.predictions, [[1, 0, 0, 1, 0], [1, 0, 0, 0, 0]])
+    assert len(warnings) == 2  # of each call: a scene has no prediction file
 
 
 def test_a_scene_without_a_prediction_file_counts_as_empty_and_is_told(write, warnings):

@@ -16,7 +16,7 @@ import numpy as np
 
 from mtml_tf.classes import ClassSet
 from mtml_tf.scene import Instance
-from mtml_tf.scoring.ground_truth import INSTANCES_PER_CLASS
+from mtml_tf.scoring.overlaps import ClassOverlaps, find_overlaps
 
 Array = np.ndarray
 
@@ -24,7 +24,6 @@ Array = np.ndarray
 AP_THRESHOLDS = tuple(float(threshold) for threshold in np.arange(0.5, 0.95, 0.05))
 THRESHOLDS = (*AP_THRESHOLDS, 0.25)
 _AP50, _AP25 = THRESHOLDS.index(0.5), THRESHOLDS.index(0.25)
-_LARGEST_TABLE = 1 << 20  # ids below it are counted in a table, others are sorted
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,24 +90,6 @@ class ApTable:
         return text.getvalue()
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class _Overlaps:
-    """How the P predictions of a class lie on its G ground truths, in one scene.
-
-    Attributes:
-        iou: float64 [P, G], intersection over union; predictions in file order, ground truths by
-            ascending id.
-        is_target: bool [G], False for ground truths that are too small to be looked for.
-        scores: float64 [P].
-        ignored_share: float64 [P], share of a prediction on void or on too small ground truths.
-    """
-
-    iou: Array
-    is_target: Array
-    scores: Array
-    ignored_share: Array
-
-
 @dataclasses.dataclass(eq=False)
 class _Tally:
     """What the curve of one class at one threshold is made of; grows with every scene."""
@@ -143,7 +124,9 @@ def average_precision(
         ids = np.asarray(ground_truth, np.int64)
         for instance in instances:
             instance.check(f"scene {number} of those scored", len(ids))
-        for class_id, overlaps in _find_overlaps(ids, instances, class_ids, min_vertices).items():
+        scene = find_overlaps(ids, instances, class_ids, min_vertices)
+        for class_id in np.intersect1d([*scene.truth_classes, *scene.classes], class_ids).tolist():
+            overlaps = scene.of_class(class_id)
             for threshold, tally in zip(THRESHOLDS, tallies[class_id], strict=True):
                 _add_matches(tally, overlaps, threshold)
     area = np.array([[_area(tally) for tally in tallies[class_id]] for class_id in class_ids])
@@ -157,65 +140,7 @@ def average_precision(
     )
 
 
-def _find_overlaps(
-    ids: Array, instances: Sequence[Instance], class_ids: Sequence[int], min_vertices: int
-) -> dict[int, _Overlaps]:
-    """Returns the overlaps of each class that has ground truth or predictions in a scene.
-
-    Args:
-        ids: int64 [N], ground truth.
-        instances: predictions.
-        class_ids: scored classes.
-        min_vertices: see `average_precision`.
-    """
-    truth_ids, truth_of_vertex, truth_sizes = _count_ids(ids)
-    truth_classes = truth_ids // INSTANCES_PER_CLASS
-    is_void = ~np.isin(truth_classes, class_ids)
-    smallest = max(min_vertices, 1)
-    found = {}
-    for class_id in class_ids:
-        # Instance 0 of a scored class is one more ground truth, as in the official program.
-        truths = np.flatnonzero(truth_classes == class_id)
-        predictions = [
-            (instance.score, members)
-            for instance in instances
-            if instance.class_id == class_id
-            and len(members := _distinct(instance.indices)) >= smallest
-        ]
-        if not len(truths) and not predictions:
-            continue
-        counts = np.zeros((len(predictions), len(truth_ids)), np.int64)
-        for row, (_, members) in enumerate(predictions):
-            counts[row] = np.bincount(truth_of_vertex[members], minlength=len(truth_ids))
-        sizes = counts.sum(axis=1)
-        shared = counts[:, truths]
-        is_target = truth_sizes[truths] >= min_vertices
-        ignored = counts[:, is_void].sum(axis=1) + shared[:, ~is_target].sum(axis=1)
-        found[class_id] = _Overlaps(
-            iou=shared / (sizes[:, None] + truth_sizes[truths] - shared),
-            is_target=is_target,
-            scores=np.array([score for score, _ in predictions], np.float64),
-            ignored_share=ignored / sizes,
-        )
-    return found
-
-
-def _distinct(indices: Array) -> Array:
-    """Returns the indices, no row twice; at once where they are ascending, as they should be."""
-    return indices if (np.diff(indices) > 0).all() else np.unique(indices)
-
-
-def _count_ids(ids: Array) -> tuple[Array, Array, Array]:
-    """Returns the distinct ids, ascending [G], each vertex's row among them [N], their counts."""
-    if len(ids) and ids.min() >= 0 and ids.max() < _LARGEST_TABLE:  # many times faster than sorting
-        counts = np.bincount(ids)
-        distinct = np.flatnonzero(counts)
-        row_of_id = np.cumsum(counts > 0) - 1
-        return distinct, row_of_id[ids], counts[distinct]
-    return np.unique(ids, return_inverse=True, return_counts=True)
-
-
-def _add_matches(tally: _Tally, overlaps: _Overlaps, threshold: float) -> None:
+def _add_matches(tally: _Tally, overlaps: ClassOverlaps, threshold: float) -> None:
     """Matches predictions with ground truths in one scene, and adds what comes of it."""
     matches = overlaps.iou > threshold
     taken: set[int] = set()

@@ -20,6 +20,7 @@ Array = np.ndarray
 
 MASK_FOLDER = "predicted_masks"
 _ZERO, _ONE, _NEWLINE, _RETURN = b"01\n\r"
+_ZERO_LINE = np.uint16(_NEWLINE << 8 | _ZERO)  # "0" and a newline, little-endian
 _MOST_DIGITS = 18  # what int64 surely holds
 
 
@@ -81,8 +82,8 @@ def read_predictions(
     """
     path = pathlib.Path(folder) / f"{scene_name}.txt"
     described: dict[str, tuple[int, float]] = {}
-    for number, line in enumerate(_read_text(path).splitlines(), start=1):
-        mask_path, class_id, score = _parse_line(path, number, line)
+    for number, line in enumerate(read_text(path).splitlines(), start=1):
+        mask_path, class_id, score = parse_line(path, number, line)
         if mask_path in described:
             logging.warning("%s: line %d names a mask for the second time", path, number)
         described[mask_path] = class_id, score
@@ -127,7 +128,7 @@ def read_ground_truth(path: str | pathlib.Path) -> Array:
         ValueError: a file that is missing or empty, or has anything but an integer in each line.
     """
     path = pathlib.Path(path)
-    ids = _read_integers(path)
+    ids = read_integers(path)
     if not len(ids):
         raise ValueError(f"{path}: expected an integer for each vertex, found an empty file")
     return ids.astype(np.int64)
@@ -139,8 +140,21 @@ def _encode_mask(indices: Array, num_vertices: int) -> bytes:
     return table.tobytes()
 
 
-def _parse_line(path: pathlib.Path, number: int, line: str) -> tuple[str, int, float]:
-    """Returns a mask's resolved path, class id and confidence."""
+def parse_line(path: pathlib.Path, number: int, line: str) -> tuple[str, int, float]:
+    """Parses a line of a scene's prediction file.
+
+    Args:
+        path: `<scene>.txt` in the folder of predictions.
+        number: the line's number, for the error.
+        line: the line.
+
+    Returns:
+        The mask's real path (no links, no `..`), the class id, the confidence.
+
+    Raises:
+        ValueError: not `mask class_id confidence`, a mask outside the folder, or a number that is
+            not finite.
+    """
     fields = line.split(" ")
     if len(fields) != 3:
         raise ValueError(
@@ -167,7 +181,14 @@ def _parse_line(path: pathlib.Path, number: int, line: str) -> tuple[str, int, f
 
 def _read_mask(path: pathlib.Path, num_vertices: int) -> Array:
     """Returns int32 [k], the rows that are not 0."""
-    mask = _read_integers(path)
+    data = _read_bytes(path)
+    if len(data) == 2 * num_vertices:
+        # The usual mask: a digit and a newline each. All but members are compared only once.
+        lines = np.frombuffer(data, "<u2")
+        rows = np.flatnonzero(lines != _ZERO_LINE)
+        if (lines[rows] - _ZERO_LINE < 10).all():  # wraps below '0'
+            return rows.astype(np.int32)
+    mask = _parse_integers(path, data)
     if len(mask) != num_vertices:
         raise ValueError(
             f"{path}: expected {num_vertices} lines, one for each vertex, found {len(mask)}"
@@ -182,16 +203,30 @@ def _read_bytes(path: pathlib.Path) -> bytes:
         raise ValueError(f"{path}: expected a readable file, found: {error.strerror}") from error
 
 
-def _read_text(path: pathlib.Path) -> str:
+def read_text(path: pathlib.Path) -> str:
+    """Reads a text file. Raises ValueError where there is none, or it is not in UTF-8."""
     try:
         return _read_bytes(path).decode()
     except UnicodeDecodeError as error:
         raise ValueError(f"{path}: expected text in UTF-8, found other bytes") from error
 
 
-def _read_integers(path: pathlib.Path) -> Array:
-    """Returns integers [N], one from each line: the fastest way that suits the file."""
-    data = _read_bytes(path)
+def read_integers(path: pathlib.Path) -> Array:
+    """Reads a file of one integer a line, in the fastest way that suits the file.
+
+    Args:
+        path: the file.
+
+    Returns:
+        uint8 or int64 [N], one from each line; N is 0 for an empty file.
+
+    Raises:
+        ValueError: a file that is missing, or has anything but an integer in each line.
+    """
+    return _parse_integers(path, _read_bytes(path))
+
+
+def _parse_integers(path: pathlib.Path, data: bytes) -> Array:
     if data and not data.endswith(b"\n"):
         data += b"\r\n" if data[1:3] == b"\r\n" else b"\n"
     values = _parse_digits(data)

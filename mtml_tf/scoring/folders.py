@@ -11,6 +11,7 @@ from mtml_tf.classes import ClassSet
 from mtml_tf.scene import Instance
 from mtml_tf.scoring.average_precision import ApTable, average_precision
 from mtml_tf.scoring.benchmark_format import read_ground_truth, read_predictions
+from mtml_tf.scoring.explain import Explanation, explain_nothing, explain_scene
 
 
 def evaluate_folder(
@@ -19,7 +20,7 @@ def evaluate_folder(
     classes: ClassSet,
     min_vertices: int = 100,
 ) -> ApTable:
-    """Scores every scene that has ground truth.
+    """Scores every scene that has ground truth; one scene is held at a time.
 
     A scene without a prediction file counts as one in which nothing was found. That, predictions
     without ground truth and class ids that are not scored are told as warnings.
@@ -36,6 +37,39 @@ def evaluate_folder(
     Raises:
         ValueError: a folder that is missing or has no scene, or a file that is not as it should be.
     """
+    scenes = _read_scenes(prediction_dir, ground_truth_dir, classes)
+    table = average_precision(scenes, classes, min_vertices)
+    _warn_where_nothing_is_scored(table, ground_truth_dir, min_vertices)
+    return table
+
+
+def explain_folder(
+    prediction_dir: str | pathlib.Path,
+    ground_truth_dir: str | pathlib.Path,
+    classes: ClassSet,
+    min_vertices: int = 100,
+) -> tuple[ApTable, Explanation]:
+    """Scores every scene as `evaluate_folder` does, and counts why the scores are what they are.
+
+    The files are read once for both. Arguments and errors are those of `evaluate_folder`.
+    """
+    explanation = explain_nothing(classes)
+
+    def scenes() -> Iterator[tuple[np.ndarray, Sequence[Instance]]]:
+        nonlocal explanation
+        for ids, instances in _read_scenes(prediction_dir, ground_truth_dir, classes):
+            explanation += explain_scene(ids, instances, classes, min_vertices)
+            yield ids, instances
+
+    table = average_precision(scenes(), classes, min_vertices)
+    _warn_where_nothing_is_scored(table, ground_truth_dir, min_vertices)
+    return table, explanation
+
+
+def _read_scenes(
+    prediction_dir: str | pathlib.Path, ground_truth_dir: str | pathlib.Path, classes: ClassSet
+) -> Iterator[tuple[np.ndarray, Sequence[Instance]]]:
+    """Yields ground truth and predictions of each scene; warns of what does not fit together."""
     predicted, truths = _scene_files(prediction_dir), _scene_files(ground_truth_dir)
     _warn(
         f"of {len(truths)} scenes have no prediction file and count as empty",
@@ -43,24 +77,22 @@ def evaluate_folder(
     )
     _warn("prediction files have no ground truth", predicted.keys() - truths.keys())
     unknown_ids: set[int] = set()
-
-    def scenes() -> Iterator[tuple[np.ndarray, Sequence[Instance]]]:
-        for name in program.progress(sorted(truths), "scenes"):
-            ids = read_ground_truth(truths[name])
-            instances = (
-                read_predictions(prediction_dir, name, len(ids)) if name in predicted else []
-            )
-            unknown_ids.update({i.class_id for i in instances}.difference(classes.thing_ids))
-            yield ids, instances
-
-    table = average_precision(scenes(), classes, min_vertices)
+    for name in program.progress(sorted(truths), "scenes"):
+        ids = read_ground_truth(truths[name])
+        instances = read_predictions(prediction_dir, name, len(ids)) if name in predicted else []
+        unknown_ids.update({i.class_id for i in instances}.difference(classes.thing_ids))
+        yield ids, instances
     _warn("class ids of predictions are not scored", unknown_ids)
+
+
+def _warn_where_nothing_is_scored(
+    table: ApTable, ground_truth_dir: str | pathlib.Path, min_vertices: int
+) -> None:
     if np.isnan(table.ap).all():
         logging.warning(
             "%s: none of the %d scored classes has ground truth of %d or more vertices",
             *(ground_truth_dir, len(table.names), min_vertices),
         )
-    return table
 
 
 def _warn(problem: str, names: Collection[str] | Collection[int]) -> None:

@@ -1,0 +1,281 @@
+"""Packs predictions for the ScanNet server, after every check that it is known to make.
+
+A zip that the server takes has no folder around its content, exactly the scenes of the test split,
+masks in a subfolder with a line for each vertex of their scene, the 18 scored classes only, and
+unpacks to less than 12 GB.
+"""
+
+import dataclasses
+import os
+import pathlib
+import re
+import zipfile
+from collections.abc import Mapping, Sequence
+
+from absl import logging
+
+from mtml_tf import files, program
+from mtml_tf.classes import SCANNET18
+from mtml_tf.scoring.benchmark_format import parse_line, read_integers, read_text
+
+# The 100 scenes of the ScanNet v2 test split.
+TEST_SCENES = tuple(f"scene{number:04d}_00" for number in range(707, 807))
+MAX_UNPACKED_BYTES = 12 * 10**9
+_MOST_LISTED = 100
+_MOST_HEADER_BYTES = 1 << 16
+_VERTEX_COUNT = re.compile(
+    rb"ply[ \t]*\r?\n(?:.*\n)*?element vertex (\d{1,18})[ \t]*\r?\n(?:.*\n)*?end_header"
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Submission:
+    """What goes into the zip.
+
+    Attributes:
+        num_scenes: number of scenes.
+        paths: of all files, relative to the folder of predictions, with `/`; no path twice.
+        unpacked_bytes: sum of their sizes.
+    """
+
+    num_scenes: int
+    paths: tuple[str, ...]
+    unpacked_bytes: int
+
+
+def pack_submission(
+    prediction_dir: str | pathlib.Path,
+    output_zip: str | pathlib.Path,
+    scene_names: Sequence[str] = TEST_SCENES,
+    vertex_counts: Mapping[str, int] | None = None,
+    overwrite: bool = False,
+) -> Submission:
+    """Checks a folder of predictions and writes the zip; the same folder gives the same bytes.
+
+    Only the scenes' files and the masks that they name go into the zip. Problems are logged, one
+    line each, at most 100 of them.
+
+    Args:
+        prediction_dir: folder in benchmark format.
+        output_zip: the file; it appears whole or, with any problem, not at all.
+        scene_names: the scenes that the server expects.
+        vertex_counts: number of vertices of each scene. None where they are not known; then the
+            masks of a scene must have as many lines as each other.
+        overwrite: replaces a file that exists.
+
+    Returns:
+        What was packed.
+
+    Raises:
+        ValueError: the file exists, or the folder has problems.
+    """
+    folder = pathlib.Path(prediction_dir)
+    if vertex_counts is None:
+        logging.warning("number of vertices not given: masks are compared with each other only")
+    with files.writing_file(output_zip, overwrite) as temporary:
+        submission, problems = check_submission(folder, scene_names, vertex_counts)
+        for problem in problems[:_MOST_LISTED]:
+            logging.error("%s", problem)
+        if len(problems) > _MOST_LISTED:
+            logging.error("... and %d more", len(problems) - _MOST_LISTED)
+        if problems:
+            raise ValueError(
+                f"{folder}: expected predictions that the server takes, found {len(problems)} "
+                f"problem{'s' * (len(problems) > 1)}, listed above; {output_zip} is not written"
+            )
+        _write_zip(temporary, folder, submission.paths)
+    return submission
+
+
+def check_submission(
+    prediction_dir: str | pathlib.Path,
+    scene_names: Sequence[str] = TEST_SCENES,
+    vertex_counts: Mapping[str, int] | None = None,
+) -> tuple[Submission, list[str]]:
+    """Returns what would go into the zip, and every problem that is found, a sentence each.
+
+    Arguments are those of `pack_submission`.
+    """
+    folder = pathlib.Path(prediction_dir)
+    if not folder.is_dir():
+        return Submission(0, (), 0), [f"{folder}: expected a folder, found no such folder"]
+    problems = _check_names(folder, scene_names)
+    sizes: dict[str, int] = {}
+    for name in program.progress(scene_names, "scenes checked"):
+        if (folder / f"{name}.txt").is_file():  # those that are not are problems already
+            wanted = None if vertex_counts is None else vertex_counts.get(name)
+            if vertex_counts is not None and wanted is None:
+                problems.append(f"{folder}/{name}.txt: expected a vertex count of it, found none")
+            problems += _check_scene(folder, name, wanted, sizes)
+    unpacked = sum(sizes.values())
+    if unpacked >= MAX_UNPACKED_BYTES:
+        problems.append(
+            f"{folder}: expected less than {MAX_UNPACKED_BYTES / 1e9:g} GB unpacked, found "
+            f"{unpacked / 1e9:.2f} GB; leave out the instances of the lowest confidence"
+        )
+    return Submission(len(scene_names), tuple(sizes), unpacked), problems
+
+
+def _check_names(folder: pathlib.Path, scene_names: Sequence[str]) -> list[str]:
+    """Returns problems of which files there are."""
+    found = {path.stem for path in folder.glob("*.txt") if not path.name.startswith(".")}
+    problems = [
+        f"{folder}/{name}.txt: expected a file for each of the {len(scene_names)} scenes, found "
+        "no such file"
+        for name in scene_names
+        if not (folder / f"{name}.txt").is_file()
+    ]
+    problems += [
+        f"{folder}/{name}.txt: expected the {len(scene_names)} listed scenes only, found one more"
+        for name in sorted(found.difference(scene_names))
+    ]
+    return problems
+
+
+def _check_scene(
+    folder: pathlib.Path, name: str, num_vertices: int | None, sizes: dict[str, int]
+) -> list[str]:
+    """Returns problems of a scene; adds its files and their sizes, bytes, to `sizes`."""
+    path = folder / f"{name}.txt"
+    try:
+        lines = read_text(path).splitlines()
+    except ValueError as error:
+        return [str(error)]
+    sizes[path.name] = path.stat().st_size
+    problems = []
+    line_of_mask: dict[str, int] = {}
+    wanted_by = "one for each vertex"
+    for number, line in enumerate(lines, start=1):
+        try:
+            real_path, class_id, _ = parse_line(path, number, line)
+        except ValueError as error:
+            problems.append(str(error))
+            continue
+        written = line.split(" ")[0]
+        problems += [
+            f"{path}: expected {expected} in line {number}, found {found}"
+            for expected, found in _line_faults(written, class_id)
+        ]
+        if real_path in line_of_mask:
+            problems.append(
+                f"{path}: expected each mask once, found '{written}' in line {number}, which line "
+                f"{line_of_mask[real_path]} names already"
+            )
+            continue
+        line_of_mask[real_path] = number
+        try:
+            num_lines = len(read_integers(pathlib.Path(real_path)))
+        except ValueError as error:
+            problems.append(f"{error} (line {number} of {path})")
+            continue
+        sizes[pathlib.PurePosixPath(written).as_posix()] = os.path.getsize(real_path)
+        if num_vertices is None:
+            num_vertices, wanted_by = num_lines, f"as many as in '{written}'"
+        elif num_lines != num_vertices:
+            problems.append(
+                f"{folder}/{written}: expected {num_vertices} lines, {wanted_by}, found {num_lines}"
+            )
+    return problems
+
+
+def _line_faults(mask: str, class_id: int) -> list[tuple[str, str]]:
+    """Returns what was expected and what was found instead, of a mask's path and its class."""
+    faults = []
+    parts = pathlib.PurePosixPath(mask).parts
+    if ".." in parts:
+        faults.append(("a mask path without '..'", f"'{mask}'"))
+    elif len(parts) < 2:
+        faults.append(("a mask in a subfolder", f"'{mask}'"))
+    if len(mask.split()) != 1:
+        faults.append(("a mask path without spaces", f"'{mask}'"))
+    if class_id not in SCANNET18.ids:
+        faults.append((f"one of the class ids {list(SCANNET18.ids)}", str(class_id)))
+    return faults
+
+
+def _write_zip(path: pathlib.Path, folder: pathlib.Path, paths: Sequence[str]) -> None:
+    """Writes files of a folder into a zip: sorted, without times, owners and root folder."""
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name in program.progress(sorted(paths), "files packed"):
+            entry = zipfile.ZipInfo(name)  # dated 1980
+            entry.compress_type = zipfile.ZIP_DEFLATED
+            entry.create_system = 3  # Unix, wherever it is written
+            entry.external_attr = 0o644 << 16
+            archive.writestr(entry, (folder / name).read_bytes())
+
+
+def read_scene_list(path: str | pathlib.Path) -> tuple[str, ...]:
+    """Reads a list of scenes, a name a line.
+
+    Raises:
+        ValueError: no such file, no name, a name with spaces or slashes, or one that is there
+            twice.
+    """
+    path = pathlib.Path(path)
+    names = [line.strip() for line in read_text(path).splitlines() if line.strip()]
+    if not names:
+        raise ValueError(f"{path}: expected a scene name a line, found none")
+    for number, name in enumerate(names, start=1):
+        if len(name.split()) != 1 or "/" in name:
+            raise ValueError(
+                f"{path}: expected scene names without spaces and slashes, found '{name}'"
+            )
+        if names.index(name) + 1 < number:
+            raise ValueError(f"{path}: expected each scene once, found '{name}' twice")
+    return tuple(names)
+
+
+def read_vertex_counts(
+    scannet_dir: str | pathlib.Path, scene_names: Sequence[str] = TEST_SCENES
+) -> dict[str, int]:
+    """Reads the number of vertices of each scene from the headers of its mesh.
+
+    Args:
+        scannet_dir: folder with `scans_test/<id>/<id>_vh_clean_2.ply`, or `scans/` for scenes that
+            are not in `scans_test/`.
+        scene_names: the scenes.
+
+    Raises:
+        ValueError: a mesh that is missing or has no number of vertices in its header.
+    """
+    return {name: _read_vertex_count(_find_mesh(scannet_dir, name)) for name in scene_names}
+
+
+def read_vertex_count_table(path: str | pathlib.Path) -> dict[str, int]:
+    """Reads numbers of vertices from a text file of `scene count` lines.
+
+    Raises:
+        ValueError: no such file, or a line that is something else.
+    """
+    path = pathlib.Path(path)
+    counts = {}
+    for number, line in enumerate(read_text(path).splitlines(), start=1):
+        fields = line.split()
+        if not fields:
+            continue
+        if len(fields) != 2 or not (fields[1].isdecimal() and fields[1].isascii()):
+            raise ValueError(f"{path}: expected 'scene count' in line {number}, found '{line}'")
+        counts[fields[0]] = int(fields[1])
+    return counts
+
+
+def _find_mesh(scannet_dir: str | pathlib.Path, name: str) -> pathlib.Path:
+    meshes = [
+        pathlib.Path(scannet_dir) / split / name / f"{name}_vh_clean_2.ply"
+        for split in ("scans_test", "scans")
+    ]
+    for mesh in meshes:
+        if mesh.is_file():
+            return mesh
+    raise ValueError(f"{meshes[0]}: expected a mesh of each scene, found none (nor in 'scans')")
+
+
+def _read_vertex_count(path: pathlib.Path) -> int:
+    with path.open("rb") as file:
+        found = _VERTEX_COUNT.match(file.read(_MOST_HEADER_BYTES))
+    if found is None:
+        raise ValueError(
+            f"{path}: expected a PLY file with a line 'element vertex COUNT' in its header, found "
+            "none"
+        )
+    return int(found[1])
