@@ -14,7 +14,7 @@ import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 CONTRACT = {"scene", "classes", "config", "config_flags", "files", "program"}
-NUMERIC = {"scans", "segmentation", "scoring", "drawing"}
+NUMERIC = {"scans", "segmentation", "scoring", "drawing", "rooms"}
 LEARNING = {"learning"}
 PROGRAMS = {"train", "predict", "evaluate", "export"}
 LAYERS = [CONTRACT, NUMERIC, LEARNING, PROGRAMS]
