@@ -14,8 +14,8 @@ from absl import flags
 from experiments.running import encode_markdown
 from mtml_tf import files, program
 from mtml_tf.config import SegmentConfig
+from mtml_tf.scans.voxels import on_vertices
 from mtml_tf.scoring.average_precision import average_precision
-from mtml_tf.scoring.ground_truth import ground_truth_ids
 from mtml_tf.segmentation.segment import propose, select
 
 FLAGS = flags.FLAGS
@@ -45,7 +45,7 @@ def define_flags() -> None:
     flags.DEFINE_string("data_dir", None, "Data folder.")
     flags.DEFINE_string("split", "train", "Split to try on.")
     flags.DEFINE_integer("num_scenes", 60, "Scenes, evenly spaced in the split.", lower_bound=1)
-    flags.DEFINE_integer("min_vertices", 100, "Smallest ground truth that counts, voxels.")
+    flags.DEFINE_integer("min_vertices", 100, "Smallest ground truth that counts, vertices.")
     flags.DEFINE_integer("show", 20, "Best combinations to print.")
     flags.DEFINE_string("output_md", "", "Markdown file for the table; empty for none.")
     flags.DEFINE_bool("overwrite", False, "Replace a table that exists.")
@@ -60,7 +60,7 @@ def main() -> None:
     entries = folder.spaced_entries(FLAGS.split, FLAGS.num_scenes)
     scenes = [folder.scene(entry) for entry in entries]
     predicted = [model.predict(scene) for scene in program.progress(scenes, "scenes")]
-    truths = [ground_truth_ids(scene, folder.classes) for scene in scenes]
+    truths = [folder.ground_truth(FLAGS.split, entry) for entry in entries]
 
     results = []
     for proposing in program.progress(combinations(PROPOSING), "proposal settings"):
@@ -71,7 +71,10 @@ def main() -> None:
         ]
         for choosing in combinations(CHOOSING):
             chosen: SegmentConfig = dataclasses.replace(config, **choosing)
-            instances = [select(found, chosen) for found in proposals]
+            instances = [
+                [on_vertices(instance, scene) for instance in select(found, chosen)]
+                for scene, found in zip(scenes, proposals, strict=True)
+            ]
             pairs = zip(truths, instances, strict=True)
             average = average_precision(pairs, folder.classes, FLAGS.min_vertices).average
             results.append((average.ap50, average.ap, {**proposing, **choosing}))

@@ -185,7 +185,7 @@ class TrainConfig:
         validation_split: name of the split to validate on; empty for none.
         validation_scenes: at most so many of its scenes, evenly spaced; 0 for all.
         ap_every: validation AP50 every so many epochs; 0 for never.
-        min_vertices: smallest ground truth that counts in the validation AP, in voxels.
+        min_vertices: smallest ground truth that counts in the validation AP, in vertices.
         checkpoint_every: a checkpoint every so many steps, and at the end of every epoch.
         max_minutes: stop after so many minutes, to be resumed later; 0 for no limit.
         init_from: run folder whose weights of equal shape are taken at the start; empty for none.

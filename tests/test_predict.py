@@ -11,6 +11,7 @@ import pytest
 from mtml_tf.learning import models, prediction, records
 from mtml_tf.scans import scan, toy
 from mtml_tf.scans.preparing import PreparedScans
+from mtml_tf.scans.voxels import on_vertices
 from mtml_tf.scene import Instance, Scene
 from mtml_tf.scoring.benchmark_format import read_ground_truth, read_predictions
 from mtml_tf.scoring.ground_truth import ground_truth_ids
@@ -106,7 +107,7 @@ def test_predictions_are_on_the_vertices_and_can_be_scored(place):
 def test_a_scan_alone_gives_what_its_data_folder_gives(place):
     model = models.load_model(place / "run")
     (from_folder,) = (
-        [prediction.on_vertices(instance, scene) for instance in model.segment(scene)]
+        [on_vertices(instance, scene) for instance in model.segment(scene)]
         for scene in records.DataFolder(place / "data").scenes("val")
     )
     from_scan = prediction.segment_scan(scan.read_scan(place / "scans" / "scan2.ply"), model)
@@ -124,10 +125,10 @@ def test_ground_truth_of_a_prepared_scan_has_a_line_a_vertex(place):
 def test_voxels_become_their_vertices():
     instance = Instance(2, 0.5, np.array([1, 3], np.int32))
     (scene,) = toy.make_toy_scenes("test", 1, 0, CONFIG)
-    assert prediction.on_vertices(instance, scene) is instance
+    assert on_vertices(instance, scene) is instance
     vertex_to_voxel = np.array([3, 0, 1, 3, 2], np.int32)
     scanned = dataclasses.replace(scene, vertex_to_voxel=vertex_to_voxel)
-    vertices = prediction.on_vertices(instance, scanned)
+    vertices = on_vertices(instance, scanned)
     assert vertices.indices.tolist() == [0, 2, 3]
     assert (vertices.class_id, vertices.score) == (2, 0.5)
 

@@ -10,15 +10,18 @@ import signal
 import subprocess
 import sys
 import time
+import types
 
 import numpy as np
 import pytest
-from scenes import CLASSES, box_scene, write_folder
+from scenes import CLASSES, FLOOR, box_scene, write_folder
 
 from mtml_tf.config import DataConfig, LossConfig, NetworkConfig, TrainConfig
 from mtml_tf.learning import models, training
 from mtml_tf.learning.backend import keras, tf
-from mtml_tf.learning.records import write_data_folder
+from mtml_tf.learning.records import DataFolder, write_data_folder
+from mtml_tf.scene import Instance
+from mtml_tf.scoring.ground_truth import ground_truth_ids
 
 # Keras draws its seeds in a way that Python 3.11 warns of.
 pytestmark = [
@@ -411,3 +414,24 @@ def test_the_rate_falls_to_0_by_a_cosine():
     assert [float(schedule(step)) for step in (0, 50, 100)] == pytest.approx([0.2, 0.1, 0.0])
     assert training._learning_rate(TrainConfig(learning_rate=0.2), 100) == 0.2
     assert isinstance(schedule, keras.optimizers.schedules.LearningRateSchedule)
+
+
+def test_validation_compares_with_the_true_classes_whatever_the_input_says(tmp_path):
+    scene = box_scene(1)
+    truth = ground_truth_ids(scene, CLASSES)
+    predicted = np.full_like(scene.semantic_ids, FLOOR)
+    wrongly_labelled = dataclasses.replace(scene, semantic_ids=predicted)
+    write_data_folder(tmp_path, CLASSES, {"val": [(wrongly_labelled, truth)]})
+
+    class Perfect:
+        config = types.SimpleNamespace(classes=CLASSES)
+
+        def segment(self, seen):
+            np.testing.assert_array_equal(seen.semantic_ids, predicted)
+            return [
+                Instance(int(i) // 1000, 1.0, np.flatnonzero(truth == i))
+                for i in np.unique(truth[truth % 1000 > 0])
+            ]
+
+    config = TrainConfig(validation_split="val", min_vertices=1)
+    assert training.validate(Perfect(), DataFolder(tmp_path), config).average.ap50 == 1

@@ -3,11 +3,9 @@
 import pathlib
 from collections.abc import Iterable
 
-import numpy as np
-
 from mtml_tf import files, program
 from mtml_tf.learning.models import Model
-from mtml_tf.scans.voxels import voxelize
+from mtml_tf.scans.voxels import on_vertices, voxelize
 from mtml_tf.scene import Instance, Scene, VoxelScene
 from mtml_tf.scoring.benchmark_format import write_predictions
 
@@ -27,16 +25,6 @@ def segment_scan(scene: Scene, model: Model) -> list[Instance]:
     """
     voxel_scene = voxelize(scene, model.config.voxel_size, model.config.classes)
     return [on_vertices(instance, voxel_scene) for instance in model.segment(voxel_scene)]
-
-
-def on_vertices(instance: Instance, scene: VoxelScene) -> Instance:
-    """Returns the instance with vertex rows; where a scene has no vertices its voxels are them."""
-    if scene.vertex_to_voxel is None:
-        return instance
-    is_member = np.zeros(len(scene.coordinates), bool)
-    is_member[instance.indices] = True
-    vertices = np.flatnonzero(is_member[scene.vertex_to_voxel]).astype(np.int32)
-    return Instance(instance.class_id, instance.score, vertices)
 
 
 def write_instances(

@@ -221,6 +221,15 @@ class DataFolder:
         for entry in self.entries(split):
             yield self.scene(entry)
 
+    def ground_truth(self, split: str, entry: RecordEntry) -> np.ndarray:
+        """Returns int64 [N], `class_id * 1000 + instance` of every vertex of a scene.
+
+        Raises:
+            ValueError: the scene has no ground truth.
+        """
+        path = self.ground_truth_dir(split) / f"{entry.name}.txt"
+        return benchmark_format.read_ground_truth(path)
+
     def ground_truth_dir(self, split: str) -> pathlib.Path:
         """Returns the folder of the split's ground truth files."""
         return self.path / GROUND_TRUTH / split

@@ -16,10 +16,9 @@ from mtml_tf.learning.losses import MultiTaskLoss
 from mtml_tf.learning.pipeline import make_dataset, num_channels, training_scenes
 from mtml_tf.learning.records import DataFolder, RecordEntry
 from mtml_tf.learning.voxel_network import VoxelNetwork
-from mtml_tf.scans.voxels import check_grid_memory
+from mtml_tf.scans.voxels import check_grid_memory, on_vertices
 from mtml_tf.scene import Instance
 from mtml_tf.scoring.average_precision import ApTable, average_precision
-from mtml_tf.scoring.ground_truth import ground_truth_ids
 from mtml_tf.segmentation.scores import size_statistics
 
 
@@ -228,16 +227,17 @@ def initialise_from(network: VoxelNetwork, run_dir: str) -> None:
 
 
 def validate(model: models.Model, folder: DataFolder, config: TrainConfig) -> ApTable:
-    """Scores the model on (some of) the validation split, on voxels."""
-    chosen = folder.spaced_entries(config.validation_split, config.validation_scenes)
-    classes = model.config.classes
+    """Scores the model on (some of) the validation split, on the vertices of its scenes."""
+    split = config.validation_split
+    chosen = folder.spaced_entries(split, config.validation_scenes)
 
     def scored() -> Iterator[tuple[np.ndarray, list[Instance]]]:
         for entry in chosen:
             scene = folder.scene(entry)
-            yield ground_truth_ids(scene, classes), model.segment(scene)
+            found = [on_vertices(instance, scene) for instance in model.segment(scene)]
+            yield folder.ground_truth(split, entry), found
 
-    return average_precision(scored(), classes, config.min_vertices)
+    return average_precision(scored(), model.config.classes, config.min_vertices)
 
 
 def _fits(done: int, steps_per_epoch: int, epochs: int) -> list[tuple[range, int, int]]:

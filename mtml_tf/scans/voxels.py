@@ -8,7 +8,7 @@ import sys
 import numpy as np
 
 from mtml_tf.classes import ClassSet
-from mtml_tf.scene import Scene, VoxelScene
+from mtml_tf.scene import Instance, Scene, VoxelScene
 
 # One forward pass at half width keeps, at each voxel of the grid, the 128 channels of the
 # transposed convolution and twice the 64 channels of the head, as float32.
@@ -159,6 +159,16 @@ def devoxelize(values: np.ndarray, voxel_scene: VoxelScene) -> np.ndarray:
             f"{len(values)}"
         )
     return np.asarray(values)[voxel_scene.vertex_to_voxel]
+
+
+def on_vertices(instance: Instance, scene: VoxelScene) -> Instance:
+    """Returns the instance with vertex rows; where a scene has no vertices its voxels are them."""
+    if scene.vertex_to_voxel is None:
+        return instance
+    is_member = np.zeros(len(scene.coordinates), bool)
+    is_member[instance.indices] = True
+    vertices = np.flatnonzero(is_member[scene.vertex_to_voxel]).astype(np.int32)
+    return Instance(instance.class_id, instance.score, vertices)
 
 
 def check_grid_memory(
