@@ -3,19 +3,39 @@
 Everything is made by the program that a user would call, so that each step can be repeated by hand.
 """
 
+import csv
 import dataclasses
+import io
 import pathlib
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 
-from mtml_tf import files
-from mtml_tf.classes import read_classes
+import numpy as np
+
+from mtml_tf import files, program
+from mtml_tf.classes import ClassSet, read_classes
+from mtml_tf.scans import scannet, semantic_input
+from mtml_tf.scene import Instance, VoxelScene
 from mtml_tf.scoring.average_precision import ApTable
+from mtml_tf.scoring.benchmark_format import write_predictions
 from mtml_tf.scoring.folders import evaluate_folder
+from mtml_tf.segmentation import baselines
+
+Array = np.ndarray
+
+MIN_VERTICES = 100  # the benchmark's; smaller predictions are not scored
+
+# From the scene and the classes that have instances.
+Baseline = Callable[[VoxelScene, Collection[int]], list[Instance]]
+# From class ids [N] and faces [F, 3] and the classes that have instances.
+MeshBaseline = Callable[[Array, Array, Collection[int]], list[Instance]]
 
 TITLES = {
+    "segmentation_as_instance": "Seg. as instance",
+    "segmentation_as_instance_on_mesh": "Seg. as instance, mesh",
     "connected_components": "Connected comp.",
+    "connected_components_on_mesh": "Connected comp., mesh",
     "fe_only": "FE only",
     "multi_task": "Multi-task",
     "multi_task_quick": "Multi-task, briefly trained",
@@ -27,6 +47,32 @@ def run_program(*command: str) -> None:
     print(f"$ python {' '.join(command)}", file=sys.stderr, flush=True)
     if subprocess.run([sys.executable, *command], check=False).returncode:
         raise ValueError(f"python {' '.join(command)}: failed, as told above")
+
+
+@dataclasses.dataclass(frozen=True)
+class RawScenes:
+    """Scenes in the raw layout of ScanNet, with the labels of a semantic network.
+
+    Attributes:
+        scannet_dir: the download, as `tools/prepare_scannet.py` takes it.
+        semantic_dir: predictions, likewise.
+        scores: see `semantic_input.read_semantic_input`.
+    """
+
+    scannet_dir: str
+    semantic_dir: str
+    scores: str = semantic_input.PROBABILITIES
+
+    def read(self, split: str, name: str, classes: ClassSet) -> tuple[Array, Array]:
+        """Returns int32 [N] class ids of a scene's vertices and int32 [F, 3] faces of its mesh."""
+        folder = scannet.scene_folder(self.scannet_dir, split, name)
+        scene = scannet.read_mesh(folder)
+        if scene.faces is None:
+            raise ValueError(f"{folder}: expected a mesh, found vertices without faces")
+        given = semantic_input.read_semantic_input(
+            self.semantic_dir, name, len(scene.vertices), classes, self.scores
+        )
+        return given.semantic_ids, scene.faces
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,25 +107,52 @@ class Workplace:
             )
         return self.score(output_dir, split)
 
+    def score_segmentation_as_instance(self, name: str, split: str) -> ApTable:
+        """Writes the baseline's instances of a split as predictions, and scores them."""
+        return self.score_baseline(name, baselines.segmentation_as_instance, split)
+
     def score_connected_components(self, name: str, split: str) -> ApTable:
         """Writes the baseline's instances of a split as predictions, and scores them."""
+        return self.score_baseline(name, baselines.connected_components, split)
+
+    def score_baseline(self, name: str, baseline: Baseline, split: str) -> ApTable:
+        """Writes a baseline's instances of a split, unless that is done, and scores them."""
         from mtml_tf.learning import prediction, records
-        from mtml_tf.segmentation.baselines import connected_components
 
         output_dir = self.work_dir / "predictions" / name
         if not output_dir.exists():
             folder = records.DataFolder(self.data_dir)
             things = folder.classes.thing_ids
             prediction.write_instances(
-                ((scene, connected_components(scene, things)) for scene in folder.scenes(split)),
+                (
+                    (scene, scored_only(scene, baseline(scene, things)))
+                    for scene in folder.scenes(split)
+                ),
                 output_dir,
             )
+        return self.score(output_dir, split)
+
+    def score_mesh_baseline(
+        self, name: str, baseline: MeshBaseline, split: str, raw: RawScenes
+    ) -> ApTable:
+        """Does on the scans' meshes what `score_baseline` does on voxels."""
+        from mtml_tf.learning.records import DataFolder
+
+        output_dir = self.work_dir / "predictions" / name
+        if not output_dir.exists():
+            folder = DataFolder(self.data_dir)
+            with files.writing_folder(output_dir) as temporary:
+                for entry in program.progress(folder.entries(split), "scenes"):
+                    semantic_ids, faces = raw.read(split, entry.name, folder.classes)
+                    instances = baseline(semantic_ids, faces, folder.classes.thing_ids)
+                    write_predictions(temporary, entry.name, instances, len(semantic_ids))
         return self.score(output_dir, split)
 
     def score(self, prediction_dir: pathlib.Path, split: str) -> ApTable:
         """Scores predictions of a split."""
         classes = read_classes(self.data_dir / "classes.csv")
-        return evaluate_folder(prediction_dir, self.data_dir / "ground_truth" / split, classes)
+        truth_dir = self.data_dir / "ground_truth" / split
+        return evaluate_folder(prediction_dir, truth_dir, classes, MIN_VERTICES)
 
     def draw(self, name: str, split: str) -> None:
         """Draws scenes of a split with the predictions `name` into `pictures/`, unless done."""
@@ -93,9 +166,24 @@ class Workplace:
 
     def write_table(self, name: str, text: str, rows: Sequence[Sequence[str]]) -> None:
         """Writes `<name>.md` and `<name>.csv`; they are made of files that stay, so replaced."""
-        csv = "\n".join(",".join(row) for row in rows) + "\n"
-        files.write_text(self.work_dir / f"{name}.md", text, overwrite=True)
-        files.write_text(self.work_dir / f"{name}.csv", csv, overwrite=True)
+        write_table(self.work_dir, name, text, rows)
+
+
+def scored_only(scene: VoxelScene, instances: Sequence[Instance]) -> list[Instance]:
+    """Returns those that have enough vertices to be scored; the others would only fill the disk."""
+    if scene.vertex_to_voxel is None:
+        vertices_of = np.ones(len(scene.coordinates), np.int64)
+    else:
+        vertices_of = np.bincount(scene.vertex_to_voxel, minlength=len(scene.coordinates))
+    return [i for i in instances if vertices_of[i.indices].sum() >= MIN_VERTICES]
+
+
+def write_table(folder: pathlib.Path, name: str, text: str, rows: Sequence[Sequence[str]]) -> None:
+    """Writes `<name>.md` with the text and `<name>.csv` with the rows, in place of older ones."""
+    table = io.StringIO()
+    csv.writer(table, lineterminator="\n").writerows(rows)
+    files.write_text(folder / f"{name}.md", text, overwrite=True)
+    files.write_text(folder / f"{name}.csv", table.getvalue(), overwrite=True)
 
 
 def encode_markdown(rows: Sequence[Sequence[str]]) -> str:

@@ -4,7 +4,12 @@ import numpy as np
 import pytest
 
 from mtml_tf.scene import VoxelScene
-from mtml_tf.segmentation.baselines import connected_components, segmentation_as_instance
+from mtml_tf.segmentation.baselines import (
+    connected_components,
+    connected_components_of_mesh,
+    segmentation_as_instance,
+    segmentation_as_instance_of_vertices,
+)
 
 TABLE, CUP, BOX = 1, 2, 7
 THINGS = (CUP, BOX)
@@ -114,3 +119,74 @@ def test_the_order_of_voxels_changes_rows_only():
         return {frozenset(map(tuple, table[i.indices])) for i in instances}
 
     assert places(voxels[order]) == places(voxels)
+
+
+# Two cups of four and three vertices; the triangle (3, 4, 5) joins them past a vertex of the
+# table, and vertex 8 is in no triangle.
+MESH_IDS = np.array([CUP, CUP, CUP, CUP, TABLE, CUP, CUP, CUP, CUP], np.int32)
+MESH_FACES = np.array([[0, 1, 2], [1, 2, 3], [3, 4, 5], [5, 6, 7]], np.int32)
+
+
+def test_all_vertices_of_a_class_become_one_instance():
+    assert found(segmentation_as_instance_of_vertices(MESH_IDS, THINGS)) == [
+        (CUP, [0, 1, 2, 3, 5, 6, 7, 8])
+    ]
+    assert segmentation_as_instance_of_vertices(MESH_IDS, THINGS, min_vertices=9) == []
+
+
+def test_vertices_of_a_class_connect_along_the_edges_of_the_mesh():
+    # The third triangle has an edge between its vertices 3 and 5, so it joins the two cups.
+    assert found(connected_components_of_mesh(MESH_IDS, MESH_FACES, THINGS)) == [
+        (CUP, [0, 1, 2, 3, 5, 6, 7]),
+        (CUP, [8]),
+    ]
+    apart = np.array([[0, 1, 2], [1, 2, 3], [3, 4, 4], [5, 6, 7]], np.int32)
+    assert found(connected_components_of_mesh(MESH_IDS, apart, THINGS)) == [
+        (CUP, [0, 1, 2, 3]),
+        (CUP, [5, 6, 7]),
+        (CUP, [8]),
+    ]
+
+
+def test_touching_vertices_of_different_classes_stay_apart():
+    ids = np.array([CUP, BOX, CUP, BOX], np.int32)
+    faces = np.array([[0, 1, 2], [1, 2, 3]])
+    assert found(connected_components_of_mesh(ids, faces, THINGS)) == [
+        (CUP, [0, 2]),
+        (BOX, [1, 3]),
+    ]
+    assert found(connected_components_of_mesh(ids, faces, {BOX})) == [(BOX, [1, 3])]
+
+
+def test_components_of_the_mesh_below_the_smallest_size_are_dropped():
+    instances = connected_components_of_mesh(MESH_IDS, MESH_FACES, THINGS, min_vertices=2)
+    assert found(instances) == [(CUP, [0, 1, 2, 3, 5, 6, 7])]
+    assert connected_components_of_mesh(MESH_IDS, MESH_FACES, THINGS, min_vertices=8) == []
+
+
+def test_a_mesh_without_faces_or_vertices_is_no_failure():
+    no_faces = np.zeros((0, 3), np.int32)
+    assert len(connected_components_of_mesh(MESH_IDS, no_faces, THINGS)) == 8
+    assert connected_components_of_mesh(np.zeros(0, np.int32), no_faces, THINGS) == []
+    assert segmentation_as_instance_of_vertices(np.zeros(0, np.int32), THINGS) == []
+
+
+def test_faces_that_do_not_fit_the_vertices_are_refused():
+    with pytest.raises(ValueError, match="expected faces of vertices 0 to 8, found 0 to 9"):
+        connected_components_of_mesh(MESH_IDS, np.array([[0, 1, 9]]), THINGS)
+    with pytest.raises(ValueError, match=r"expected faces \[F, 3\], found shape \[1, 4\]"):
+        connected_components_of_mesh(MESH_IDS, np.array([[0, 1, 2, 3]]), THINGS)
+
+
+def test_mesh_and_voxels_agree_where_the_mesh_joins_neighbouring_voxels():
+    # A triangle with a corner twice is an edge: one for each pair of voxels with a common face.
+    rng = np.random.default_rng(2)
+    occupied = np.argwhere(rng.random((10, 10, 10)) < 0.3)
+    voxels = np.column_stack([occupied, rng.choice([0, *THINGS], len(occupied))])
+    apart = np.abs(occupied[:, None] - occupied[None]).sum(axis=2)
+    first, second = np.nonzero(apart == 1)
+    voxel_scene = scene(*voxels)
+    on_mesh = connected_components_of_mesh(
+        voxel_scene.semantic_ids, np.stack([first, second, second], axis=1), THINGS
+    )
+    assert found(on_mesh) == found(connected_components(voxel_scene, THINGS))

@@ -98,33 +98,36 @@ def predict_labels(scene: Scene, segments: Array, settings: LabellerSettings, se
     if not scene.semantic_ids.any():
         raise ValueError(f"scene {scene.name}: expected labelled vertices, found none")
     rng = np.random.default_rng(seed)
-    labels = _filled(scene)
-    labels = _confused(labels, scene, segments, settings, rng)
+    labels = _filled(scene.semantic_ids, scene.vertices)
+    labels = _confused(labels, scene.instance_ids, scene.vertices, segments, settings, rng)
     labels = _with_specks(labels, scene.vertices, settings, rng)
     return _bled(labels, scene.vertices, settings, rng).astype(np.int32)
 
 
-def _filled(scene: Scene) -> Array:
+def _filled(semantic_ids: Array, vertices: Array) -> Array:
     """Returns the true labels, with those of the nearest labelled vertex where there is none."""
-    assert scene.semantic_ids is not None
-    labels = scene.semantic_ids.copy()
+    labels = semantic_ids.copy()
     known = labels > 0
-    _, nearest = cKDTree(scene.vertices[known]).query(scene.vertices[~known])
+    _, nearest = cKDTree(vertices[known]).query(vertices[~known])
     labels[~known] = labels[known][nearest]
     return labels
 
 
 def _confused(
-    labels: Array, scene: Scene, segments: Array, settings: LabellerSettings, rng: Rng
+    labels: Array,
+    instance_ids: Array,
+    vertices: Array,
+    segments: Array,
+    settings: LabellerSettings,
+    rng: Rng,
 ) -> Array:
     """Takes objects, or parts of them, for a similar class."""
-    assert scene.instance_ids is not None
     result = labels.copy()
     _, segment_rows = np.unique(segments, return_inverse=True)
     segment_rows = segment_rows.reshape(-1)
     present = set(np.unique(labels).tolist())
-    order = np.argsort(scene.instance_ids, kind="stable")
-    starts = np.flatnonzero(np.diff(scene.instance_ids[order], prepend=-1))
+    order = np.argsort(instance_ids, kind="stable")
+    starts = np.flatnonzero(np.diff(instance_ids[order], prepend=-1))
     for rows in np.split(order, starts[1:]):
         difficulty, confusions = _CONFUSIONS[int(np.bincount(labels[rows]).argmax())]
         # A toilet is not seen in an office, where nothing else speaks for a bathroom.
@@ -142,7 +145,7 @@ def _confused(
         for part in range(_MOST_PARTS):
             if chances[1 + part] < settings.part * difficulty * settings.strength:
                 # Whole segments of a band across the object; what is left may fall apart.
-                places = np.bincount(local, scene.vertices[rows] @ directions[part]) / sizes
+                places = np.bincount(local, vertices[rows] @ directions[part]) / sizes
                 ranked = np.argsort(np.abs(places - np.quantile(places, centres[part])))
                 budget = shares[part] * settings.largest_part * len(rows)
                 taken = ranked[np.cumsum(sizes[ranked]) <= budget]

@@ -25,6 +25,8 @@ _CELL = 0.1
 _STEP = 0.12
 # A detour of so many metres is taken rather than a metre held out over furniture.
 _DETOUR = 4.0
+# Frames that see surface in fewer of their pixels are left out.
+_LEAST_SEEN = 0.02
 # Pinhole images are x to the right, y down, z forwards; voxels within a block of the grid.
 _BLOCK = 8
 
@@ -352,6 +354,9 @@ def _fuse(
         cosine = np.abs((hit["primitive_normals"].numpy() * rays[:, 3:]).sum(axis=1))
         cosine /= np.linalg.norm(directions, axis=1)
         measured = _degraded(depth, cosine.reshape(height, width), settings, rng)
+        # A look over the top of a wall; Open3D refuses a frame that touches no block.
+        if np.count_nonzero(depth < settings.max_depth) < _LEAST_SEEN * depth.size:
+            continue
         tracked = pose.copy()
         tracked[:3, 3] += rng.normal(0, settings.pose_noise, 3)
         extrinsic = open3d.core.Tensor(np.linalg.inv(tracked))

@@ -117,7 +117,7 @@ def read_scene(
     scene = read_mesh(folder, align_axes)
     count = len(scene.vertices)
     aggregation_path = _path(folder, scannet_files.AGGREGATION)
-    segments = _read_segments(_path(folder, scannet_files.SEGMENTS), count)
+    segments = read_segments(folder, count)
     groups = _read_groups(aggregation_path)
     kept, faults = _without_duplicates(groups)
     semantic_ids, instance_ids, known, more = _annotate(kept, segments, label_table)
@@ -154,6 +154,26 @@ def read_mesh(folder: str | pathlib.Path, align_axes: bool = True) -> Scene:
     if alignment is not None:
         vertices = vertices @ alignment[:3, :3].T + alignment[:3, 3]
     return Scene(folder.name, vertices, scene.colors, scene.faces)
+
+
+def read_segments(folder: str | pathlib.Path, count: int) -> Array:
+    """Returns int64 [N], the segment of the over-segmentation that each vertex belongs to.
+
+    Args:
+        folder: folder of the scene, named like it.
+        count: N, the number of vertices of its mesh.
+
+    Raises:
+        ValueError: a file that is missing or damaged, or another number of values.
+    """
+    path = _path(pathlib.Path(folder), scannet_files.SEGMENTS)
+    values = _read_list(path, "segIndices")
+    if len(values) != count:
+        raise ValueError(
+            f"{path}: expected {count} values in 'segIndices', one for each vertex of the mesh, "
+            f"found {len(values)}"
+        )
+    return _integers(path, "segIndices", values)
 
 
 def ground_truth_ids(scene: Scene) -> Array:
@@ -213,17 +233,6 @@ def _read_list(path: pathlib.Path, key: str) -> list[Any]:
     if not isinstance(values, list):
         raise ValueError(f"{path}: expected a list '{key}', found {type(values).__name__}")
     return values
-
-
-def _read_segments(path: pathlib.Path, count: int) -> Array:
-    """Returns int64 [N], the segment of each vertex."""
-    values = _read_list(path, "segIndices")
-    if len(values) != count:
-        raise ValueError(
-            f"{path}: expected {count} values in 'segIndices', one for each vertex of the mesh, "
-            f"found {len(values)}"
-        )
-    return _integers(path, "segIndices", values)
 
 
 def _integers(path: pathlib.Path, owner: str, values: Sequence[Any]) -> Array:

@@ -1,0 +1,124 @@
+"""Figure 7 of the paper: what goes in, what comes out. `python -m experiments.figure7`
+
+A row for each scene: the scan in its colours, the semantic input, connected components, the true
+instances, our instances, and the embedding as colours (its three principal components). Walls
+towards the viewer are cut away.
+"""
+
+import pathlib
+from collections.abc import Sequence
+
+import numpy as np
+from absl import flags
+
+from experiments.figures import match_ids, predicted_ids
+from mtml_tf import program
+from mtml_tf.drawing.pictures import class_colors, draw_points, instance_colors, side_by_side
+from mtml_tf.drawing.png import write_png
+from mtml_tf.scans import scannet
+from mtml_tf.scans.voxels import devoxelize, on_vertices
+from mtml_tf.scene import Instance, VoxelScene
+from mtml_tf.segmentation.baselines import connected_components
+
+FLAGS = flags.FLAGS
+
+Array = np.ndarray
+
+_CUT = 0.25  # metres
+
+
+def embedding_colors(embedding: Array) -> Array:
+    """Returns uint8 [M, 3]: the three principal components of [M, E] features as red, green, blue.
+
+    Each component is stretched from its 2nd to its 98th percentile.
+    """
+    centred = embedding - embedding.mean(axis=0)
+    _, _, axes = np.linalg.svd(centred, full_matrices=False)
+    parts = centred @ axes[:3].T
+    parts = np.pad(parts, ((0, 0), (0, 3 - parts.shape[1])))
+    low, high = np.percentile(parts, (2, 98), axis=0)
+    return (np.clip((parts - low) / np.maximum(high - low, 1e-9), 0, 1) * 255).astype(np.uint8)
+
+
+def towards_viewer(vertices: Array) -> Array:
+    """Returns bool [N], True for what stands at the two sides of a room that face the viewer."""
+    high_x, low_y = vertices[:, 0].max(), vertices[:, 1].min()
+    return (vertices[:, 0] > high_x - _CUT) | (vertices[:, 1] < low_y + _CUT)
+
+
+def instance_views(
+    scene: VoxelScene, truth: Array, several: Sequence[Sequence[Instance]]
+) -> list[Array]:
+    """Returns uint8 [N, 3] colours of the true instances and of predicted ones, on the vertices.
+
+    Args:
+        scene: N vertices.
+        truth: int64 [N], `class_id * 1000 + instance`.
+        several: lists of instances of voxel rows; matched ones get the colour of the true one.
+    """
+    true_ids = np.where(truth % 1000 > 0, truth % 1000, 0)
+    colors = [instance_colors(true_ids)]
+    for instances in several:
+        on_scan = [on_vertices(instance, scene) for instance in instances]
+        predicted = devoxelize(predicted_ids(scene, on_scan), scene)
+        colors.append(instance_colors(match_ids(predicted, true_ids)))
+    return colors
+
+
+def define_flags() -> None:
+    """Defines the flags; here, so that other code can import this module beside its like."""
+    flags.DEFINE_string("data_dir", "data/rooms", "Data folder.")
+    flags.DEFINE_string("split", "val", "Its split.")
+    flags.DEFINE_string("scannet_dir", "data/rooms_raw", "The raw scenes.")
+    flags.DEFINE_string("run_dir", "runs/rooms", "Run folder of a trained model.")
+    flags.DEFINE_list("scenes", [], "Scenes to draw; the first ones where empty.")
+    flags.DEFINE_integer("num_scenes", 2, "How many of the first.", lower_bound=1)
+    flags.DEFINE_string("output_png", None, "Picture to write.")
+    flags.DEFINE_integer("width", 420, "Of one view, pixels.", lower_bound=1)
+    flags.DEFINE_bool("overwrite", False, "Replace a picture that exists.")
+
+
+def main() -> None:
+    """Reads the flags and draws."""
+    from mtml_tf.learning.models import load_model
+    from mtml_tf.learning.records import DataFolder
+
+    folder, model = DataFolder(FLAGS.data_dir), load_model(FLAGS.run_dir)
+    entries = {entry.name: entry for entry in folder.entries(FLAGS.split)}
+    names = FLAGS.scenes or list(entries)[: FLAGS.num_scenes]
+    missing = sorted(set(names) - set(entries))
+    if missing:
+        raise ValueError(
+            f"{FLAGS.data_dir}: expected scenes of split '{FLAGS.split}', found no {missing[0]}"
+        )
+    rows = []
+    for name in names:
+        scene, truth = folder.scene(entries[name]), folder.ground_truth(FLAGS.split, entries[name])
+        mesh = scannet.read_mesh(scannet.scene_folder(FLAGS.scannet_dir, FLAGS.split, name))
+        things = folder.classes.is_thing(scene.semantic_ids)
+        embedding, _ = model.predict(scene)
+        features = np.full((len(embedding), 3), 211, np.uint8)
+        features[things] = embedding_colors(embedding[things])
+        components = connected_components(scene, folder.classes.thing_ids, min_voxels=10)
+        true, baseline, ours = instance_views(scene, truth, (components, model.segment(scene)))
+        plain = np.full((len(truth), 3), 180, np.uint8) if mesh.colors is None else mesh.colors
+        input_colors = devoxelize(class_colors(scene.semantic_ids, folder.classes), scene)
+        shown = ~towards_viewer(mesh.vertices)
+        views = [plain, input_colors, baseline, true, ours, devoxelize(features, scene)]
+        rows.append(
+            side_by_side(
+                [draw_points(mesh.vertices[shown], each[shown], FLAGS.width) for each in views]
+            )
+        )
+    width = max(row.shape[1] for row in rows)
+    padded = [
+        np.pad(row, ((0, 0), (0, width - row.shape[1]), (0, 0)), constant_values=255)
+        for row in rows
+    ]
+    write_png(pathlib.Path(FLAGS.output_png), np.concatenate(padded), FLAGS.overwrite)
+    print(FLAGS.output_png)
+
+
+if __name__ == "__main__":
+    define_flags()
+    program.run(main, required=["output_png"])
