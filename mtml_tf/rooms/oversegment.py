@@ -23,37 +23,58 @@ def over_segment(
     Returns:
         int32 [N], for each vertex the number of a vertex that stands for its segment.
     """
-    edges = np.unique(np.sort(faces[:, [[0, 1], [1, 2], [2, 0]]].reshape(-1, 2), axis=1), axis=0)
-    weights = _edge_weights(np.asarray(vertices, np.float64), faces, edges)
+    vertices = np.asarray(vertices, np.float64)
+    edges = _edges_of(faces, len(vertices))
+    weights = _edge_weights(vertices, faces, edges)
     order = np.argsort(weights, kind="stable")
-    first, second = edges[order].T.tolist()
+    edges = edges[order]
     parent = list(range(len(vertices)))
     size = [1] * len(parent)
     limit = [threshold] * len(parent)
 
-    def root(vertex: int) -> int:
-        while parent[vertex] != vertex:
-            parent[vertex] = parent[parent[vertex]]
-            vertex = parent[vertex]
-        return vertex
-
-    def join(a: int, b: int) -> int:
-        if size[a] < size[b]:
-            a, b = b, a
-        parent[b] = a
-        size[a] += size[b]
-        return a
-
-    for a, b, weight in zip(first, second, weights[order].tolist(), strict=True):
-        a, b = root(a), root(b)
+    # The search for the root is written out in both loops: as a function it doubles their time.
+    for a, b, weight in zip(*edges.T.tolist(), weights[order].tolist(), strict=True):
+        while (above := parent[a]) != a:
+            parent[a] = a = parent[above]
+        while (above := parent[b]) != b:
+            parent[b] = b = parent[above]
         if a != b and weight <= limit[a] and weight <= limit[b]:
-            a = join(a, b)
+            if size[a] < size[b]:
+                a, b = b, a
+            parent[b] = a
+            size[a] += size[b]
             limit[a] = weight + threshold / size[a]
-    for a, b in zip(first, second, strict=True):
-        a, b = root(a), root(b)
+
+    # Segments only grow: an edge whose ends are of one segment, or both large, stays idle.
+    ends = _roots(parent)[edges]
+    small = np.array(size)[ends].min(axis=1) < min_vertices
+    for a, b in ends[small & (ends[:, 0] != ends[:, 1])].tolist():
+        while (above := parent[a]) != a:
+            parent[a] = a = parent[above]
+        while (above := parent[b]) != b:
+            parent[b] = b = parent[above]
         if a != b and (size[a] < min_vertices or size[b] < min_vertices):
-            join(a, b)
-    return np.array([root(vertex) for vertex in range(len(parent))], np.int32)
+            if size[a] < size[b]:
+                a, b = b, a
+            parent[b] = a
+            size[a] += size[b]
+    return _roots(parent).astype(np.int32)
+
+
+def _roots(parent: list[int]) -> Array:
+    """Returns int64 [N], the root of each vertex in a forest given by parents."""
+    roots = np.array(parent, np.int64)
+    while np.any(roots != roots[roots]):
+        roots = roots[roots]
+    return roots
+
+
+def _edges_of(faces: Array, num_vertices: int) -> Array:
+    """Returns int64 [edges, 2], each edge of the faces once, the smaller vertex first, sorted."""
+    pairs = np.asarray(faces, np.int64)[:, [[0, 1], [1, 2], [2, 0]]].reshape(-1, 2)
+    # As single numbers, which sort ten times as fast as rows.
+    keys = np.unique(pairs.min(axis=1) * num_vertices + pairs.max(axis=1))
+    return np.stack(np.divmod(keys, max(num_vertices, 1)), axis=1)
 
 
 def _edge_weights(vertices: Array, faces: Array, edges: Array) -> Array:

@@ -1,0 +1,144 @@
+import dataclasses
+
+import numpy as np
+import pytest
+
+from mtml_tf.classes import SCANNET20
+from mtml_tf.rooms.labeller import (
+    LabellerSettings,
+    class_probabilities,
+    confusion,
+    iou,
+    predict_labels,
+)
+from mtml_tf.scene import Scene
+
+WALL, FLOOR, CHAIR, TABLE, TOILET = 1, 2, 5, 7, 33
+SILENT = LabellerSettings(whole=0, part=0, bleeding=0, specks=0)
+
+
+def floor_with_objects(num_objects=30, spacing=0.03):
+    """A floor, and patches of chairs and tables in turn above it; returns the scene, segments."""
+    square = np.stack(np.meshgrid(np.arange(16), np.arange(16)), axis=2).reshape(-1, 2) * spacing
+    vertices, labels, instances = [], [], []
+    for number in range(num_objects):
+        place = (number % 6 * 1.0, number // 6 * 1.0)
+        for height, label, instance in (
+            (0.0, FLOOR, 1),
+            (0.5, (CHAIR, TABLE)[number % 2], number + 2),
+        ):
+            vertices.append(np.column_stack([square + place, np.full(len(square), height)]))
+            labels.append(np.full(len(square), label))
+            instances.append(np.full(len(square), instance))
+    vertices = np.concatenate(vertices)
+    strips = np.floor(vertices[:, 0] / 0.1).astype(int)
+    scene = Scene(
+        "room",
+        vertices,
+        semantic_ids=np.concatenate(labels).astype(np.int32),
+        instance_ids=np.concatenate(instances).astype(np.int32),
+    )
+    return scene, strips + 1000 * scene.instance_ids
+
+
+def share_wrong(scene, predicted):
+    return float(np.mean(predicted != scene.semantic_ids))
+
+
+def test_no_strength_gives_the_truth():
+    scene, segments = floor_with_objects()
+    predicted = predict_labels(scene, segments, LabellerSettings(strength=0), 0)
+    np.testing.assert_array_equal(predicted, scene.semantic_ids)
+
+
+def test_more_strength_means_more_errors():
+    scene, segments = floor_with_objects()
+    wrong = [
+        share_wrong(scene, predict_labels(scene, segments, LabellerSettings(strength=s), 3))
+        for s in (0.5, 1.0, 2.0)
+    ]
+    assert 0 < wrong[0] < wrong[1] < wrong[2]
+
+
+def test_whole_objects_are_taken_for_a_similar_class():
+    scene, segments = floor_with_objects()
+    predicted = predict_labels(scene, segments, dataclasses.replace(SILENT, whole=9.0), 0)
+    for instance in range(2, 32):
+        members = scene.instance_ids == instance
+        assert len(np.unique(predicted[members])) == 1
+        assert predicted[members][0] != scene.semantic_ids[members][0]
+
+
+def test_parts_are_made_of_whole_segments_and_no_larger_than_allowed():
+    scene, segments = floor_with_objects()
+    settings = dataclasses.replace(SILENT, part=9.0, largest_part=0.3)
+    predicted = predict_labels(scene, segments, settings, 0)
+    for segment in np.unique(segments):
+        assert len(np.unique(predicted[segments == segment])) == 1
+    for instance in range(2, 32):
+        members = scene.instance_ids == instance
+        assert np.mean(predicted[members] != scene.semantic_ids[members]) <= 3 * 0.3
+    assert share_wrong(scene, predicted) > 0.05
+
+
+def test_bleeding_takes_labels_from_nearby_only():
+    scene, segments = floor_with_objects()
+    scene = dataclasses.replace(
+        scene,
+        vertices=scene.vertices * (1, 1, 0) + (0, 0, 0.06) * (scene.semantic_ids != FLOOR)[:, None],
+    )
+    predicted = predict_labels(scene, segments, dataclasses.replace(SILENT, bleeding=0.1), 0)
+    wrong = predicted != scene.semantic_ids
+    assert wrong.any()
+    assert set(np.unique(predicted[scene.semantic_ids != FLOOR])) <= {FLOOR, CHAIR, TABLE}
+
+
+def test_bathrooms_are_not_seen_in_offices():
+    scene, segments = floor_with_objects()
+    settings = LabellerSettings(whole=1.0, part=1.0, strength=2)
+    assert TOILET not in predict_labels(scene, segments, settings, 0)
+
+
+def test_unlabelled_vertices_get_the_label_of_what_is_nearest():
+    scene, segments = floor_with_objects()
+    labels = scene.semantic_ids.copy()
+    labels[np.flatnonzero(scene.instance_ids == 4)[:20]] = 0
+    predicted = predict_labels(dataclasses.replace(scene, semantic_ids=labels), segments, SILENT, 0)
+    np.testing.assert_array_equal(predicted, scene.semantic_ids)
+
+
+def test_predictions_are_a_function_of_the_seed():
+    scene, segments = floor_with_objects()
+    first, again, other = (
+        predict_labels(scene, segments, LabellerSettings(), s) for s in (1, 1, 2)
+    )
+    np.testing.assert_array_equal(first, again)
+    assert np.any(first != other)
+    assert first.dtype == np.int32
+
+
+def test_probabilities_sum_to_one_and_prefer_the_predicted_class():
+    predicted = np.array([1, 39, 5])
+    probabilities = class_probabilities(predicted)
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1, rtol=1e-6)
+    np.testing.assert_array_equal(np.array(SCANNET20.ids)[probabilities.argmax(axis=1)], predicted)
+
+
+def test_iou_by_hand():
+    truth, predicted = np.array([1, 1, 1, 2, 0, 5]), np.array([1, 1, 2, 2, 7, 1])
+    values = iou(confusion(truth, predicted))
+    assert values[0] == pytest.approx(2 / 4)
+    assert values[1] == pytest.approx(1 / 2)
+    assert values[SCANNET20.ids.index(5)] == 0
+    assert np.isnan(values[SCANNET20.ids.index(7)])
+
+
+def test_what_cannot_be_labelled_is_refused():
+    scene, segments = floor_with_objects(1)
+    with pytest.raises(ValueError, match="scene room: expected labels and instances, found none"):
+        predict_labels(dataclasses.replace(scene, instance_ids=None), segments, SILENT, 0)
+    blank = dataclasses.replace(scene, semantic_ids=np.zeros_like(scene.semantic_ids))
+    with pytest.raises(ValueError, match="expected labelled vertices, found none"):
+        predict_labels(blank, segments, SILENT, 0)
+    with pytest.raises(ValueError, match="expected a strength of at least 0, found -1"):
+        LabellerSettings(strength=-1)
