@@ -90,6 +90,9 @@ class SegmentConfig:
         size_statistics: for each class id, mean and standard deviation of the natural logarithm
             of the number of voxels of its training instances. A class that is missing here gets
             the size score 1 for every size.
+        probability_ids: class ids of the columns of the scenes' features where these are class
+            probabilities: a proposal then gets the class of the largest sum. Empty where they are
+            not: it gets the label that most of its voxels have.
         bandwidths: of the mean shift on the feature embedding, in units of the embedding.
         propose_clusters: mean-shift clusters are proposals.
         propose_cluster_components: so are the spatially connected parts of each cluster.
@@ -111,6 +114,7 @@ class SegmentConfig:
 
     thing_ids: tuple[int, ...]
     size_statistics: Mapping[int, tuple[float, float]] = dataclasses.field(default_factory=dict)
+    probability_ids: tuple[int, ...] = ()
     bandwidths: tuple[float, ...] = (0.6, 1.0, 1.5)
     propose_clusters: bool = True
     propose_cluster_components: bool = True

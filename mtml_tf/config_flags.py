@@ -11,6 +11,9 @@ from absl import flags
 
 Config = TypeVar("Config")
 
+# Fields of SegmentConfig that come from the training scenes and are kept with the model.
+FROM_DATA = ("thing_ids", "size_statistics", "probability_ids")
+
 _DEFINE = {
     int: flags.DEFINE_integer,
     float: flags.DEFINE_float,

@@ -13,7 +13,6 @@ from mtml_tf.config import SegmentConfig
 from mtml_tf.scene import Instance, VoxelScene
 
 FLAGS = flags.FLAGS
-_FROM_MODEL = ["thing_ids", "size_statistics"]
 
 flags.DEFINE_string("run_dir", None, "Run folder of a trained model.")
 flags.DEFINE_enum(
@@ -28,7 +27,7 @@ flags.DEFINE_string(
 flags.DEFINE_string("output_dir", None, "Folder for the predictions.")
 flags.DEFINE_bool("overwrite", False, "Replace an output folder that exists.")
 # Unless given, the settings are those that the model was trained with.
-config_flags.define(SegmentConfig, _FROM_MODEL, as_default=False)
+config_flags.define(SegmentConfig, config_flags.FROM_DATA, as_default=False)
 flags.adopt_module_key_flags(config_flags)
 
 
@@ -36,7 +35,7 @@ def main() -> None:
     """Reads the flags and segments."""
     if (FLAGS.scan is None) == (FLAGS.data_dir is None):
         raise flags.Error("expected either --data_dir or --scan")
-    changed = config_flags.read_given(SegmentConfig, _FROM_MODEL)
+    changed = config_flags.read_given(SegmentConfig, config_flags.FROM_DATA)
 
     from mtml_tf.learning import models, prediction, records
     from mtml_tf.scans import scan, voxels

@@ -13,7 +13,7 @@ from mtml_tf.rooms.labeller import (
 )
 from mtml_tf.scene import Scene
 
-WALL, FLOOR, CHAIR, TABLE, TOILET = 1, 2, 5, 7, 33
+WALL, FLOOR, CABINET, CHAIR, TABLE, FRIDGE, TOILET = 1, 2, 3, 5, 7, 24, 33
 SILENT = LabellerSettings(whole=0, part=0, bleeding=0, specks=0)
 
 
@@ -93,6 +93,74 @@ def test_bleeding_takes_labels_from_nearby_only():
     assert set(np.unique(predicted[scene.semantic_ids != FLOOR])) <= {FLOOR, CHAIR, TABLE}
 
 
+def test_bleeding_reaches_no_further_than_its_displacement():
+    # Chairs and tables stand 0.55 m apart: 5 standard deviations to the middle between them.
+    scene, segments = floor_with_objects()
+    things = scene.semantic_ids != FLOOR
+    flat = scene.vertices * (1, 1, 0) + (0, 0, 0.06) * things[:, None]
+    scene = dataclasses.replace(scene, vertices=flat)
+    predicted = predict_labels(scene, segments, dataclasses.replace(SILENT, bleeding=0.05), 0)
+    wrong = predicted != scene.semantic_ids
+    assert set(predicted[wrong & things]) == {FLOOR}
+    assert set(predicted[wrong & ~things]) == {CHAIR, TABLE}
+
+
+@pytest.mark.parametrize(
+    "errors", [{"part": 0.3}, {"whole": 0.3}, {"bleeding": 0.1}, {"specks": 300.0}]
+)
+def test_each_kind_of_error_grows_with_the_strength(errors):
+    scene, segments = floor_with_objects()
+    flat = scene.vertices * (1, 1, 0.12)
+    scene = dataclasses.replace(scene, vertices=flat)
+    settings = dataclasses.replace(SILENT, **errors)
+    little, much = (
+        share_wrong(
+            scene,
+            predict_labels(scene, segments, dataclasses.replace(settings, strength=strength), 0),
+        )
+        for strength in (0.25, 2.0)
+    )
+    assert 1.5 * little < much
+
+
+def test_specks_are_false_patches_of_the_given_size_mostly_on_objects():
+    scene, segments = floor_with_objects()
+    # Vertices 3 cm apart: a disc of 0.1 m radius in the middle of a patch holds 37 of them.
+    settings = dataclasses.replace(
+        SILENT, specks=7.0 * 100_000 / len(scene.vertices), speck_radius=(0.1, 0.1)
+    )
+    on_objects, on_floor = 0, 0
+    for seed in range(10):
+        predicted = predict_labels(scene, segments, settings, seed)
+        wrong = predicted != scene.semantic_ids
+        on_objects += np.count_nonzero(wrong & (scene.semantic_ids != FLOOR))
+        on_floor += np.count_nonzero(wrong & (scene.semantic_ids == FLOOR))
+        assert WALL not in predicted
+        assert 0 < np.count_nonzero(wrong) < 37 * 25
+    # There is as much of the floor as of objects, and objects are four times as likely.
+    assert 2 * on_floor < on_objects
+
+
+def test_vertices_at_one_place_keep_their_labels_without_strength():
+    scene, segments = floor_with_objects()
+    scene = dataclasses.replace(scene, vertices=scene.vertices * (1, 1, 0))
+    predicted = predict_labels(scene, segments, LabellerSettings(strength=0), 0)
+    np.testing.assert_array_equal(predicted, scene.semantic_ids)
+
+
+def test_a_cabinet_is_taken_for_a_refrigerator_only_where_there_is_one():
+    scene, segments = floor_with_objects()
+    labels = np.where(scene.semantic_ids == FLOOR, FLOOR, CABINET).astype(np.int32)
+    settings = dataclasses.replace(SILENT, whole=9.0, part=9.0)
+    without = predict_labels(dataclasses.replace(scene, semantic_ids=labels), segments, settings, 0)
+    assert FRIDGE not in without
+    labels[scene.instance_ids == 2] = FRIDGE
+    with_one = predict_labels(
+        dataclasses.replace(scene, semantic_ids=labels), segments, settings, 0
+    )
+    assert FRIDGE in with_one[labels == CABINET]
+
+
 def test_bathrooms_are_not_seen_in_offices():
     scene, segments = floor_with_objects()
     settings = LabellerSettings(whole=1.0, part=1.0, strength=2)
@@ -142,3 +210,24 @@ def test_what_cannot_be_labelled_is_refused():
         predict_labels(blank, segments, SILENT, 0)
     with pytest.raises(ValueError, match="expected a strength of at least 0, found -1"):
         LabellerSettings(strength=-1)
+    with pytest.raises(ValueError, match="expected a strength of at least 0, found nan"):
+        LabellerSettings(strength=float("nan"))
+    with pytest.raises(
+        ValueError, match="scene room: expected a segment id for each of 512 vertices, found 511"
+    ):
+        predict_labels(scene, segments[1:], SILENT, 0)
+    other = dataclasses.replace(scene, semantic_ids=np.full_like(scene.semantic_ids, 40))
+    with pytest.raises(ValueError, match=r"scene room: expected class ids among .*, found \[40\]"):
+        predict_labels(other, segments, SILENT, 0)
+
+
+def test_a_vertex_without_prediction_is_not_counted_for_another_class():
+    message = "expected a predicted class for every vertex, found id 0 for 1 of 2"
+    with pytest.raises(ValueError, match=message):
+        confusion(np.array([2, 5, 0]), np.array([0, 5, 0]))
+    with pytest.raises(ValueError, match=message):
+        class_probabilities(np.array([0, 5]))
+
+
+def test_unlabelled_vertices_need_no_prediction():
+    assert confusion(np.array([5, 0]), np.array([5, 0])).sum() == 1

@@ -5,6 +5,7 @@ import pytest
 
 from mtml_tf.config import SegmentConfig
 from mtml_tf.scene import VoxelScene
+from mtml_tf.segmentation import proposals
 from mtml_tf.segmentation.proposals import find_proposals, index_sets, majority_labels, members
 
 STUFF, CHAIR, TABLE = 1, 2, 3
@@ -113,3 +114,10 @@ def test_majority_is_taken_within_each_proposal():
 
 def test_no_proposals_have_no_labels():
     assert majority_labels([], np.array([1, 2], np.int32)).tolist() == []
+
+
+def test_the_most_probable_class_may_differ_from_that_of_most_voxels():
+    probabilities = np.array([[0.6, 0.4], [0.6, 0.4], [0.0, 1.0], [0.9, 0.1]], np.float32)
+    found = proposals.probable_labels([np.array([0, 1, 2]), np.array([3])], probabilities, (3, 7))
+    np.testing.assert_array_equal(found, [7, 3])
+    assert len(proposals.probable_labels([], probabilities, (3, 7))) == 0

@@ -218,3 +218,17 @@ def test_no_direction_is_refused_where_it_has_a_weight():
     embedding, _ = perfect_outputs(SCENE)
     with pytest.raises(ValueError, match="expected a direction_weight of 0"):
         segment(SCENE, embedding, None, CONFIG)
+
+
+def test_where_the_input_has_probabilities_the_most_probable_class_counts():
+    embedding, direction = perfect_outputs(SCENE)
+    unsure = np.where(SCENE.semantic_ids == TOWER, 1.0, 0.0)
+    features = np.stack([unsure * 0, 0.6 - 0.5 * unsure, 0.4 + 0.5 * unsure], axis=1)
+    scene = dataclasses.replace(SCENE, features=features.astype(np.float32))
+    config = dataclasses.replace(CONFIG, probability_ids=(FLOOR, TOWER, BOX))
+    found = {instance.class_id for instance in segment(scene, embedding, direction, config)}
+    plain = {instance.class_id for instance in segment(scene, embedding, direction, CONFIG)}
+    assert plain == {BOX, TOWER} == found
+    swapped = segment(scene, embedding, direction, config)[0]
+    label = SCENE.semantic_ids[swapped.indices[0]]
+    assert swapped.class_id == {BOX: TOWER, TOWER: BOX}[label]

@@ -114,6 +114,7 @@ def decode_model_config(text: str) -> ModelConfig:
     network, segment_fields = fields["network"], fields["segment"]
     network["dilations"] = tuple(network["dilations"])
     segment_fields["thing_ids"] = tuple(segment_fields["thing_ids"])
+    segment_fields["probability_ids"] = tuple(segment_fields.get("probability_ids", ()))
     segment_fields["bandwidths"] = tuple(segment_fields["bandwidths"])
     segment_fields["size_statistics"] = {
         int(class_id): tuple(values)

@@ -17,7 +17,7 @@ from mtml_tf.learning.pipeline import make_dataset, num_channels, training_scene
 from mtml_tf.learning.records import DataFolder, RecordEntry
 from mtml_tf.learning.voxel_network import VoxelNetwork
 from mtml_tf.scans.voxels import check_grid_memory, on_vertices
-from mtml_tf.scene import Instance
+from mtml_tf.scene import Instance, VoxelScene
 from mtml_tf.scoring.average_precision import ApTable, average_precision
 from mtml_tf.segmentation.scores import size_statistics
 
@@ -173,12 +173,23 @@ def describe(folder: DataFolder, experiment: Experiment) -> models.ModelConfig:
         segment=SegmentConfig(
             thing_ids=folder.classes.thing_ids,
             size_statistics=size_statistics(folder.scenes(experiment.train_split)),
+            probability_ids=folder.classes.ids
+            if _has_probabilities(first, len(folder.classes))
+            else (),
             **experiment.segment,
         ),
         classes=folder.classes,
         voxel_size=first.voxel_size,
         has_direction=experiment.loss.alpha_direction > 0,
     )
+
+
+def _has_probabilities(scene: VoxelScene, num_classes: int) -> bool:
+    """Whether a scene's features are class probabilities, one a class."""
+    if scene.features is None or scene.num_features != num_classes:
+        return False
+    sums = scene.features.sum(axis=1)
+    return bool(np.all(scene.features >= 0) and np.allclose(sums, 1, atol=0.02))
 
 
 def build_training_model(network: VoxelNetwork, loss: LossConfig, num_features: int) -> keras.Model:

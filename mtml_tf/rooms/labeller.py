@@ -60,10 +60,10 @@ class LabellerSettings:
         specks: false patches for every 100,000 vertices.
         specks_on_things: how many times more likely a patch is on an object than elsewhere.
         speck_radius: smallest and largest radius of such a patch, metres.
-        strength: scales all errors; 0 gives the truth.
+        strength: scales all errors; 0 gives the truth where it is labelled.
 
     Raises:
-        ValueError: a negative strength.
+        ValueError: a strength that is negative or not a number.
     """
 
     whole: float = 0.03
@@ -77,7 +77,7 @@ class LabellerSettings:
     strength: float = 1.0
 
     def __post_init__(self) -> None:
-        if self.strength < 0:
+        if not self.strength >= 0:
             raise ValueError(f"expected a strength of at least 0, found {self.strength}")
 
 
@@ -91,14 +91,27 @@ def predict_labels(scene: Scene, segments: Array, settings: LabellerSettings, se
         seed: of the errors.
 
     Raises:
-        ValueError: a scene without labels and instances, or with no labelled vertex at all.
+        ValueError: a scene without labels and instances, with no labelled vertex at all or with
+            other classes than the 20, or not one segment id a vertex.
     """
     if scene.semantic_ids is None or scene.instance_ids is None:
         raise ValueError(f"scene {scene.name}: expected labels and instances, found none")
     if not scene.semantic_ids.any():
         raise ValueError(f"scene {scene.name}: expected labelled vertices, found none")
+    if len(segments) != len(scene.vertices):
+        raise ValueError(
+            f"scene {scene.name}: expected a segment id for each of {len(scene.vertices)} "
+            f"vertices, found {len(segments)}"
+        )
+    try:
+        SCANNET20.channels_of(scene.semantic_ids)
+    except ValueError as error:
+        raise ValueError(f"scene {scene.name}: {error}") from error
     rng = np.random.default_rng(seed)
     labels = _filled(scene.semantic_ids, scene.vertices)
+    if settings.strength == 0:
+        # Without the search for neighbours, which can't tell vertices at one place apart.
+        return labels.astype(np.int32)
     labels = _confused(labels, scene.instance_ids, scene.vertices, segments, settings, rng)
     labels = _with_specks(labels, scene.vertices, settings, rng)
     return _bled(labels, scene.vertices, settings, rng).astype(np.int32)
@@ -186,25 +199,47 @@ def _normalised(weights: dict[int, float]) -> Array:
 
 
 def class_probabilities(predicted: Array, num_classes: int = len(SCANNET20)) -> Array:
-    """Returns float32 [N, 20], soft scores whose largest is that of the predicted class."""
+    """Returns float32 [N, 20], soft scores whose largest is that of the predicted class.
+
+    Raises:
+        ValueError: a vertex without a predicted class, or with one that is not of the 20.
+    """
+    channels = _channels_of_predicted(predicted)
     probabilities = np.full(
         (len(predicted), num_classes),
         (1 - _PROBABILITY_OF_CHOICE) / (num_classes - 1),
         np.float32,
     )
-    channels = SCANNET20.channels_of(predicted)
     probabilities[np.arange(len(predicted)), channels] = _PROBABILITY_OF_CHOICE
     return probabilities
 
 
 def confusion(truth: Array, predicted: Array) -> Array:
-    """Returns int64 [20, 20], vertices by true and predicted class; unlabelled ones left out."""
+    """Returns int64 [20, 20], vertices by true and predicted class; unlabelled ones left out.
+
+    Those of several scenes add up.
+
+    Raises:
+        ValueError: a labelled vertex without a predicted class, or a class that is not of the 20.
+    """
     known = truth > 0
-    rows, columns = SCANNET20.channels_of(truth[known]), SCANNET20.channels_of(predicted[known])
+    rows, columns = SCANNET20.channels_of(truth[known]), _channels_of_predicted(predicted[known])
     count = len(SCANNET20)
     return np.bincount(rows.astype(np.int64) * count + columns, minlength=count**2).reshape(
         count, count
     )
+
+
+def _channels_of_predicted(predicted: Array) -> Array:
+    channels = SCANNET20.channels_of(predicted)
+    # -1 would count for another class, silently.
+    missing = np.count_nonzero(channels < 0)
+    if missing:
+        raise ValueError(
+            f"expected a predicted class for every vertex, found id 0 for {missing} of "
+            f"{len(channels)}"
+        )
+    return channels
 
 
 def iou(confusions: Array) -> Array:

@@ -73,6 +73,22 @@ def members(proposals: Sequence[Array]) -> tuple[Array, Array]:
     return owners, np.concatenate([np.zeros(0, np.int32), *proposals])
 
 
+def probable_labels(
+    proposals: Sequence[Array], probabilities: Array, class_ids: Sequence[int]
+) -> Array:
+    """Returns int32 [P], the class of the largest summed probability; of equals the first.
+
+    Args:
+        proposals: P index sets, none empty.
+        probabilities: float32 [M, C].
+        class_ids: the class id of each column.
+    """
+    if not len(proposals):
+        return np.zeros(0, np.int32)
+    sums = np.stack([probabilities[rows].sum(axis=0, dtype=np.float64) for rows in proposals])
+    return np.asarray(class_ids, np.int32)[sums.argmax(axis=1)]
+
+
 def majority_labels(proposals: Sequence[Array], semantic_ids: Array) -> Array:
     """Returns int32 [P], the label most voxels of each proposal have; of equals the smallest.
 

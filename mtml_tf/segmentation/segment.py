@@ -13,7 +13,11 @@ import numpy as np
 from mtml_tf.config import SegmentConfig
 from mtml_tf.scene import Instance, VoxelScene
 from mtml_tf.segmentation import scores
-from mtml_tf.segmentation.proposals import find_proposals, majority_labels
+from mtml_tf.segmentation.proposals import (
+    find_proposals,
+    majority_labels,
+    probable_labels,
+)
 from mtml_tf.segmentation.suppression import coherent_labelling, suppress
 
 Array = np.ndarray
@@ -25,7 +29,7 @@ class Proposals:
 
     Attributes:
         indices: P index sets, int32 [k] ascending rows of the scene's voxels.
-        class_ids: int32 [P], the label most of their voxels have.
+        class_ids: int32 [P], the most probable class, or the label most of their voxels have.
         direction: float64 [P] in [-1, 1], direction coherency, or None without directions.
         feature: float64 [P] in [0, 1], feature coherency.
         size: float64 [P] in [0, 1], size score.
@@ -72,7 +76,10 @@ def propose(
     if direction is not None:
         _check_rows(voxel_scene, "direction", direction)
     indices = find_proposals(voxel_scene, embedding, config)
-    class_ids = majority_labels(indices, voxel_scene.semantic_ids)
+    if config.probability_ids and voxel_scene.features is not None:
+        class_ids = probable_labels(indices, voxel_scene.features, config.probability_ids)
+    else:
+        class_ids = majority_labels(indices, voxel_scene.semantic_ids)
     return Proposals(
         indices,
         class_ids,
