@@ -144,8 +144,8 @@ class DataFolder:
         if not (self.path / MANIFEST).is_file():
             raise ValueError(
                 f"{self.path}: expected a data folder with {MANIFEST}, found "
-                f"{'none in it' if self.path.is_dir() else 'no such folder'}; tools/make_toy.py "
-                "and tools/prepare_scans.py make one"
+                f"{'none in it' if self.path.is_dir() else 'no such folder'}; tools/make_toy.py, "
+                "tools/prepare_scans.py and tools/prepare_scannet.py make one"
             )
         manifest, index = _read_json(self.path / MANIFEST), _read_json(self.path / INDEX)
         if manifest.get("schema_version") != SCHEMA_VERSION:
