@@ -377,7 +377,10 @@ def _fuse(
                 settings.max_depth,
                 settings.truncation,
             )
-    mesh = field.extract_triangle_mesh(weight_threshold=settings.min_weight)
+    try:
+        mesh = field.extract_triangle_mesh(weight_threshold=settings.min_weight)
+    except RuntimeError:  # what Open3D says to a field without any surface
+        return np.zeros((0, 3), np.float32), np.zeros((0, 3), np.int64)
     if "positions" not in mesh.vertex or "indices" not in mesh.triangle:
         return np.zeros((0, 3), np.float32), np.zeros((0, 3), np.int64)
     return mesh.vertex["positions"].numpy(), mesh.triangle["indices"].numpy()
