@@ -435,3 +435,27 @@ def test_validation_compares_with_the_true_classes_whatever_the_input_says(tmp_p
 
     config = TrainConfig(validation_split="val", min_vertices=1)
     assert training.validate(Perfect(), DataFolder(tmp_path), config).average.ap50 == 1
+
+
+def test_a_validation_split_that_does_not_fit_is_refused_before_anything_is_written(tmp_path):
+    write_folder(tmp_path / "data", train=[box_scene(0)], val=[box_scene(1)])
+    (tmp_path / "data" / "ground_truth" / "val" / "scene_001.txt").unlink()
+    experiment = changed(epochs=1)
+    with pytest.raises(ValueError, match="expected the ground truth of every scene to validate on"):
+        training.train(str(tmp_path / "data"), str(tmp_path / "run"), experiment)
+    coarse = dataclasses.replace(box_scene(1), voxel_size=0.1)
+    write_folder(tmp_path / "other", train=[box_scene(0)], val=[coarse])
+    with pytest.raises(ValueError, match=r"found 0 and 0\.1 m; prepare both splits alike"):
+        training.train(str(tmp_path / "other"), str(tmp_path / "run"), experiment)
+    assert not (tmp_path / "run").exists()
+
+
+def test_features_that_are_class_probabilities_are_told_from_others(tmp_path):
+    scene = box_scene(0)
+    labels = CLASSES.channels_of(scene.semantic_ids)
+    probabilities = np.eye(len(CLASSES), dtype=np.float32)[labels] * 0.7 + 0.1
+    for features, expected in ((probabilities, CLASSES.ids), (probabilities + 1, ())):
+        folder = tmp_path / f"data{len(expected)}"
+        write_folder(folder, train=[dataclasses.replace(scene, features=features)])
+        config = training.describe(DataFolder(folder), quiet(epochs=1))
+        assert config.segment.probability_ids == expected

@@ -225,10 +225,16 @@ class DataFolder:
         """Returns int64 [N], `class_id * 1000 + instance` of every vertex of a scene.
 
         Raises:
-            ValueError: the scene has no ground truth.
+            ValueError: a file of ground truth that is missing or damaged.
         """
-        path = self.ground_truth_dir(split) / f"{entry.name}.txt"
-        return benchmark_format.read_ground_truth(path)
+        return benchmark_format.read_ground_truth(self._ground_truth_path(split, entry))
+
+    def has_ground_truth(self, split: str, entry: RecordEntry) -> bool:
+        """Returns whether a scene has ground truth."""
+        return self._ground_truth_path(split, entry).is_file()
+
+    def _ground_truth_path(self, split: str, entry: RecordEntry) -> pathlib.Path:
+        return self.ground_truth_dir(split) / f"{entry.name}.txt"
 
     def ground_truth_dir(self, split: str) -> pathlib.Path:
         """Returns the folder of the split's ground truth files."""

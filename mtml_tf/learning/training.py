@@ -30,8 +30,8 @@ class Experiment:
         train_split: name of the split to train on.
         network: `input_channels` is set from the data.
         loss, data, train: their settings.
-        segment: settings of the post-processing, but for the thing classes and the size
-            statistics, which come from the data.
+        segment: settings of the post-processing, but for what comes from the data (see
+            `config_flags.FROM_DATA`).
     """
 
     train_split: str
@@ -77,6 +77,8 @@ def train(
 
     model_config = describe(folder, experiment)
     _check_memory(entries, model_config.voxel_size, experiment)
+    if config.validation_split:
+        _check_validation(folder, folder.scene(entries[0]), config)
     _check_same_model(run_dir, model_config)
     strategy = _strategy(config.strategy, experiment.data.batch_size)
     before_start()
@@ -293,6 +295,25 @@ def _check_memory(entries: list[RecordEntry], voxel_size: float, experiment: Exp
     # A step keeps about three forward passes: activations, their gradients, and what is at work.
     passes = 3 * experiment.data.batch_size * experiment.network.width / 0.5
     check_grid_memory(f"scene {largest.name}", largest.grid_shape, voxel_size, passes)
+
+
+def _check_validation(folder: DataFolder, trained_on: VoxelScene, config: TrainConfig) -> None:
+    """Raises ValueError, now and not hours later, where the validation split does not fit."""
+    split = config.validation_split
+    entries = folder.entries(split)
+    scene = folder.scene(entries[0])
+    if (scene.num_features, scene.voxel_size) != (trained_on.num_features, trained_on.voxel_size):
+        raise ValueError(
+            f"{folder.path}: expected split '{split}' with {trained_on.num_features} features and "
+            f"voxels of {trained_on.voxel_size:g} m like the training scenes, found "
+            f"{scene.num_features} and {scene.voxel_size:g} m; prepare both splits alike"
+        )
+    missing = [entry.name for entry in entries if not folder.has_ground_truth(split, entry)]
+    if missing:
+        raise ValueError(
+            f"{folder.ground_truth_dir(split)}: expected the ground truth of every scene to "
+            f"validate on, found none for {missing[0]}; give another --validation_split or none"
+        )
 
 
 def _check_same_model(run_dir: str, config: models.ModelConfig) -> None:
