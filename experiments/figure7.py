@@ -13,6 +13,7 @@ from absl import flags
 
 from experiments.figures import match_ids, predicted_ids
 from mtml_tf import program
+from mtml_tf.classes import ClassSet
 from mtml_tf.drawing.pictures import class_colors, draw_points, instance_colors, side_by_side
 from mtml_tf.drawing.png import write_png
 from mtml_tf.scans import scannet
@@ -47,16 +48,17 @@ def towards_viewer(vertices: Array) -> Array:
 
 
 def instance_views(
-    scene: VoxelScene, truth: Array, several: Sequence[Sequence[Instance]]
+    scene: VoxelScene, truth: Array, classes: ClassSet, several: Sequence[Sequence[Instance]]
 ) -> list[Array]:
     """Returns uint8 [N, 3] colours of the true instances and of predicted ones, on the vertices.
 
     Args:
         scene: N vertices.
-        truth: int64 [N], `class_id * 1000 + instance`.
+        truth: int64 [N], `class_id * 1000 + instance`; walls have instances there, too.
+        classes: instances of its things are coloured.
         several: lists of instances of voxel rows; matched ones get the colour of the true one.
     """
-    true_ids = np.where(truth % 1000 > 0, truth % 1000, 0)
+    true_ids = np.where(classes.is_thing(truth // 1000), truth % 1000, 0)
     colors = [instance_colors(true_ids)]
     for instances in several:
         on_scan = [on_vertices(instance, scene) for instance in instances]
@@ -100,7 +102,9 @@ def main() -> None:
         features = np.full((len(embedding), 3), 211, np.uint8)
         features[things] = embedding_colors(embedding[things])
         components = connected_components(scene, folder.classes.thing_ids, min_voxels=10)
-        true, baseline, ours = instance_views(scene, truth, (components, model.segment(scene)))
+        true, baseline, ours = instance_views(
+            scene, truth, folder.classes, (components, model.segment(scene))
+        )
         plain = np.full((len(truth), 3), 180, np.uint8) if mesh.colors is None else mesh.colors
         input_colors = devoxelize(class_colors(scene.semantic_ids, folder.classes), scene)
         shown = ~towards_viewer(mesh.vertices)

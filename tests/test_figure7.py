@@ -1,5 +1,5 @@
 import numpy as np
-from scenes import box_scene
+from scenes import CLASSES, FLOOR, box_scene
 
 from experiments import figure7
 from mtml_tf.drawing.pictures import instance_colors
@@ -31,6 +31,7 @@ def test_a_found_object_has_the_color_of_the_true_one():
         for number in np.unique(scene.instance_ids)
         if number
     ]
-    true, same = figure7.instance_views(scanned, truth, [found[::-1]])
+    wall = np.where(truth == 0, FLOOR * 1000 + 9, 0)
+    true, same = figure7.instance_views(scanned, truth + wall, CLASSES, [found[::-1]])
     np.testing.assert_array_equal(true, same)
     np.testing.assert_array_equal(true, instance_colors(scene.instance_ids))
