@@ -113,6 +113,7 @@ def test_a_folder_inside_the_folder_is_not_found(folder):
         ("predicted_masks/desk_000.txt 3 inf", "expected a class id and a finite confidence"),
         ("predicted_masks/desk_000.txt 13 0.5", "expected one of the class ids [3, 4, 5, 6,"),
         ("predicted_masks/desk_000.txt 1 0.5", "expected one of the class ids [3, 4, 5, 6,"),
+        ("predicted_masks/desk_000.txt 5.7 0.5", "expected one of the class ids [3, 4, 5, 6,"),
         ("mask 3 0.5", "expected a mask in a subfolder in line 2, found 'mask'"),
         ("./mask 3 0.5", "expected a mask in a subfolder in line 2, found './mask'"),
         ("predicted_masks/../mask 3 0.5", "expected a mask path without '..' in line 2"),
