@@ -1,5 +1,6 @@
 """The authors' HDF5 grids become voxelized scenes, or one sentence."""
 
+import logging
 import pathlib
 import re
 import subprocess
@@ -152,6 +153,19 @@ def test_scenes_are_found_by_the_file_that_is_their_input(tmp_path):
     assert mtml_hdf5.find_scenes(tmp_path, scenes=["b"]) == ["b"]
 
 
+def test_scenes_with_labels_but_without_predictions_are_told(tmp_path, caplog):
+    for number in range(7):
+        write_truth(tmp_path, f"s{number}")
+    write_predicted(tmp_path, "s0")
+    with caplog.at_level(logging.WARNING, logger="absl"):
+        assert mtml_hdf5.find_scenes(tmp_path, mtml_hdf5.PREDICTED) == ["s0"]
+    assert "labels but no predictions, are 6 scenes: s1, s2, s3, s4, s5 and 1 more" in caplog.text
+    caplog.clear()
+    mtml_hdf5.find_scenes(tmp_path)
+    mtml_hdf5.find_scenes(tmp_path, mtml_hdf5.PREDICTED, ["s0"])
+    assert caplog.text == ""
+
+
 def test_a_folder_without_scenes_is_told(tmp_path):
     with pytest.raises(ValueError, match="gone: expected a folder of HDF5 files, found no such"):
         mtml_hdf5.find_scenes(tmp_path / "gone")
@@ -209,6 +223,11 @@ SEG, INST, PRED = (f"scene0000_00_{what}.hdf5" for what in ("seg", "inst", "h_pr
             PRED,
             {"h_pred_idx": PLACES + np.array([0, 0, 1]), "h_pred_compact": np.zeros((4, 20))},
             f"expected voxels within the grid [5, 4, 3] of {SEG}, found [4, 3, 3]",
+        ),
+        (
+            PRED,
+            {"h_pred_idx": PLACES, "h_pred_compact": np.full((4, 20), -np.inf)},
+            "expected log scores in h_pred_compact, found NaN or infinity in 4 of 4 rows",
         ),
         (
             PRED,

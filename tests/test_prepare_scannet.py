@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import logging
+import os
 import pathlib
 import subprocess
 import sys
@@ -42,7 +43,25 @@ def prepare(scannet_dir, output_dir, splits=("train",), **options):
 
 
 def report_of(folder):
-    return json.loads((folder / "report.json").read_text())
+    report = json.loads((folder / "report.json").read_text())
+    return {split: part["scenes"] for split, part in report.items()}
+
+
+def names_in(folder):
+    """The files below a folder, as texts."""
+    return sorted(str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file())
+
+
+def contents(folder):
+    return {name: (folder / name).read_bytes() for name in names_in(folder)}
+
+
+def spoil(source, name):
+    """Damages the mesh of a scene; what is returned mends it."""
+    mesh = file_of(source / "scans" / name, scannet_files.MESH)
+    content = mesh.read_bytes()
+    mesh.write_bytes(content[:400])
+    return lambda: mesh.write_bytes(content)
 
 
 def test_of_ten_scenes_three_bad_ones_do_not_stop_the_others(tmp_path):
@@ -67,7 +86,8 @@ def test_of_ten_scenes_three_bad_ones_do_not_stop_the_others(tmp_path):
     good = [name for name in names if name not in (names[4], names[5], names[7])]
     folder = records.DataFolder(output)
     assert [entry.name for entry in folder.entries("train")] == good
-    assert not (tmp_path / "data.partial").exists()
+    # What is made is kept for the run after the bad ones are mended.
+    assert names_in(tmp_path / "data.partial") == [f"train/{name}.npz" for name in good]
 
     report = report_of(output)["train"]
     assert list(report) == names
@@ -165,6 +185,26 @@ def test_a_scene_without_prediction_fails_alone(tmp_path):
     assert "expected either a.txt or a.npy, found neither" in report["a"]["reasons"][0]
 
 
+def test_a_folder_without_any_prediction_is_told_before_the_work_begins(tmp_path):
+    source = write_download(tmp_path / "raw", train=[raw_scene("a"), raw_scene("b")])
+    semantic_dir = write_ids(tmp_path / "predicted", NYU40, "c")
+    with pytest.raises(
+        ValueError, match=r"predicted: expected files such as a\.txt or a\.npy, .* of the 2 scenes"
+    ):
+        prepare(source, tmp_path / "data", semantic_dir=semantic_dir)
+    assert not (tmp_path / "data.partial").exists()
+
+
+def test_a_missing_prediction_is_told_before_the_mesh_is_read(tmp_path):
+    source = write_download(tmp_path / "raw", train=[raw_scene("a"), raw_scene("b")])
+    spoil(source, "a")
+    semantic_dir = write_ids(tmp_path / "predicted", [5] * NUM_VERTICES, "b")
+    with pytest.raises(ValueError, match="found 1 that could not be"):
+        prepare(source, tmp_path / "data", semantic_dir=semantic_dir)
+    (reason,) = report_of(tmp_path / "data")["train"]["a"]["reasons"]
+    assert "expected either a.txt or a.npy, found neither" in reason
+
+
 def test_a_scene_with_another_kind_of_input_fails_alone(tmp_path):
     names = ["a", "b", "c"]
     source = write_download(tmp_path / "raw", train=[raw_scene(name) for name in names])
@@ -195,7 +235,8 @@ def test_where_no_scene_can_be_prepared_no_data_folder_appears(tmp_path):
     source = write_download(tmp_path / "raw", train=[raw_scene("a")])
     file_of(source / "scans" / "a", scannet_files.MESH).unlink()
     with pytest.raises(
-        ValueError, match=r"found 1 that could not be; .*data\.partial/report\.json"
+        ValueError,
+        match=r"found 1 that could not be; .*data\.partial/report\.json tells why; started again, ",
     ):
         prepare(source, tmp_path / "data")
     assert not (tmp_path / "data").exists()
@@ -218,12 +259,190 @@ def test_splits_are_added_and_never_replaced_unasked(tmp_path):
     prepare(source, tmp_path / "data", ["val"])
     assert set(records.DataFolder(tmp_path / "data").splits) == {"train", "val"}
     assert set(report_of(tmp_path / "data")) == {"train", "val"}
-    with pytest.raises(ValueError, match="data: split 'val' exists already"):
+    both = ["train", "val"]
+    with pytest.raises(ValueError, match=r"data: split 'train' exists already; choose another fol"):
+        prepare(source, tmp_path / "data", both, voxel_size=0.2)
+    assert not (tmp_path / "data.partial").exists()
+    prepare(source, tmp_path / "data", both, overwrite=True, voxel_size=0.2)
+    assert next(records.DataFolder(tmp_path / "data").scenes("val")).voxel_size == 0.2
+    assert next(records.DataFolder(tmp_path / "data").scenes("train")).voxel_size == 0.2
+
+
+def test_what_is_there_whole_is_left_and_the_rest_is_made(tmp_path):
+    source = write_download(tmp_path / "raw", train=[raw_scene("a")], val=[raw_scene("b")])
+    output = tmp_path / "data"
+    prepare(source, output)
+    before = contents(output)
+    assert prepare(source, output) == f"{output}: there already: train (--overwrite makes anew)"
+    assert contents(output) == before
+    sentence = prepare(source, output, ["train", "val"])
+    assert sentence.startswith(f"{output}: wrote 1 scenes; ")
+    assert sentence.endswith("; there already: train (--overwrite makes anew)")
+    assert before.items() - contents(output).items() == {
+        (name, before[name]) for name in ("index.json", "manifest.json", "report.json")
+    }
+    assert set(report_of(output)) == {"train", "val"}
+    # A longer list is not what is there, nor is a folder that no report tells of.
+    (source / "scannetv2_train.txt").write_text("a\nb\n")
+    with pytest.raises(ValueError, match="split 'train' exists already; choose"):
+        prepare(source, output)
+    (output / "report.json").unlink()
+    with pytest.raises(ValueError, match="split 'val' exists already; choose"):
+        prepare(source, output, ["val"])
+
+
+def test_a_split_without_its_bad_scenes_is_completed_after_they_are_mended(tmp_path):
+    source = write_download(tmp_path / "raw", train=[raw_scene(name) for name in "abc"])
+    output, partial = tmp_path / "data", tmp_path / "data.partial"
+    mend = spoil(source, "b")
+    with pytest.raises(ValueError, match=r"\(the others are written\);.*again with --overwrite, "):
+        prepare(source, output)
+    with pytest.raises(
+        ValueError, match=r"exists already without 1 scenes that failed; .*--overwr"
+    ):
+        prepare(source, output)
+    mend()
+    for name in "ac":  # made again, they would fail now; a file's size and time tell no damage
+        mesh = file_of(source / "scans" / name, scannet_files.MESH)
+        times = mesh.stat().st_atime_ns, mesh.stat().st_mtime_ns
+        mesh.write_bytes(bytes(mesh.stat().st_size))
+        os.utime(mesh, ns=times)
+    assert "wrote 3 scenes; " in prepare(source, output, overwrite=True)
+    assert [entry.name for entry in records.DataFolder(output).entries("train")] == list("abc")
+    assert {scene["status"] for scene in report_of(output)["train"].values()} == {"prepared"}
+    assert not partial.exists()
+
+
+@pytest.mark.parametrize("bad", ["a", "abc"])
+def test_an_existing_split_is_never_replaced_by_a_smaller_one(bad, tmp_path):
+    scenes = [raw_scene(name) for name in "abc"]
+    source = write_download(tmp_path / "raw", train=scenes, val=[raw_scene("d")])
+    output, partial = tmp_path / "data", tmp_path / "data.partial"
+    prepare(source, output)
+    before = contents(output)
+    mend = [spoil(source, name) for name in bad]
+    with pytest.raises(
+        ValueError,
+        match=rf"found {len(bad)} that could not be \(the splits that exist stay as they are\); "
+        rf"{partial}/report\.json tells why; started again with --overwrite, ",
+    ):
+        prepare(source, output, ["train", "val"], overwrite=True)
+    assert contents(output) == before
+    report = report_of(partial)
+    assert [name for name, scene in report["train"].items() if scene["status"] == "failed"] == [
+        *bad
+    ]
+    for each in mend:
+        each()
+    prepare(source, output, ["train", "val"], overwrite=True)
+    assert set(records.DataFolder(output).splits) == {"train", "val"}
+    assert not partial.exists()
+
+
+def test_a_new_split_without_a_good_scene_does_not_keep_back_the_others(tmp_path):
+    source = write_download(tmp_path / "raw", train=[raw_scene("a")], val=[raw_scene("b")])
+    spoil(source, "b")
+    with pytest.raises(ValueError, match=r"found 1 that could not be \(the others are written\)"):
+        prepare(source, tmp_path / "data", ["train", "val"])
+    assert records.DataFolder(tmp_path / "data").splits == ("train",)
+    assert report_of(tmp_path / "data")["val"]["b"]["status"] == "failed"
+
+
+def test_only_what_this_run_made_is_removed(tmp_path):
+    source = write_download(tmp_path / "raw", train=[raw_scene("a")], val=[raw_scene("b")])
+    partial = tmp_path / "data.partial"
+    mend = spoil(source, "a")
+    with pytest.raises(ValueError, match="found 1 that could not be"):
+        prepare(source, tmp_path / "data", ["train"])
+    # Another process is at split `val`, and someone keeps notes.
+    others = ["notes.txt", "train/notes.txt", "val/.b.npz.x1", "val/b.npz"]
+    for name in others:
+        (partial / name).parent.mkdir(exist_ok=True)
+        (partial / name).write_text("")
+    (partial / "train" / ".a.npz.k3_v").write_text("")  # of a process that was killed
+    told = json.loads((partial / "report.json").read_text())
+    (partial / "report.json").write_text(json.dumps({**told, "val": told["train"]}))
+    mend()
+    prepare(source, tmp_path / "data", ["train"])
+    assert names_in(partial) == sorted([*others, "report.json"])
+    assert list(report_of(partial)) == ["val"]
+
+
+@pytest.mark.parametrize(
+    ("changed", "sentence"),
+    [
+        ({"voxel_size": 0.2}, "expected the voxel_size of its split 'train', 0.1, found 0.2"),
+        ({"align_axes": False}, "the align_axes of its split 'train', True, found False"),
+        (
+            {"semantic_dir": "predicted"},
+            "the semantic input of its split 'train', true labels, found probabilities",
+        ),
+    ],
+)
+def test_the_splits_of_a_folder_have_the_same_settings(changed, sentence, tmp_path):
+    source = write_download(tmp_path / "raw", train=[raw_scene("a")], val=[raw_scene("b")])
+    prepare(source, tmp_path / "data")
+    for overwrite in (False, True):
+        with pytest.raises(ValueError, match=f"data: .*{sentence}; choose another folder"):
+            prepare(source, tmp_path / "data", ["val"], overwrite=overwrite, **changed)
+    assert not (tmp_path / "data.partial").exists()
+
+
+def test_scores_are_compared_only_where_they_are_read(tmp_path):
+    source = write_download(tmp_path / "raw", train=[raw_scene("a")], val=[raw_scene("b")])
+    prepare(source, tmp_path / "true")
+    prepare(source, tmp_path / "true", ["val"], scores="logits")
+    one = write_ids(tmp_path / "one", [5] * NUM_VERTICES, "a", "b")
+    two = write_ids(tmp_path / "two", [5] * NUM_VERTICES, "a", "b")
+    prepare(source, tmp_path / "data", semantic_dir=one)
+    with pytest.raises(ValueError, match=r"the semantic input of .*, probabilities, found logits"):
+        prepare(source, tmp_path / "data", ["val"], semantic_dir=two, scores="logits")
+    prepare(source, tmp_path / "data", ["val"], semantic_dir=two)
+
+
+def test_a_folder_of_other_classes_is_found_before_the_work_begins(tmp_path):
+    source = write_download(tmp_path / "raw", train=[raw_scene("a")], val=[raw_scene("b")])
+    prepare(source, tmp_path / "data")
+    (tmp_path / "data" / "classes.csv").write_text("id,name,kind\n5,chair,thing\n")
+    with pytest.raises(
+        ValueError, match=r"classes\.csv: expected the 20 classes of ScanNet, found"
+    ):
         prepare(source, tmp_path / "data", ["val"])
     assert not (tmp_path / "data.partial").exists()
-    prepare(source, tmp_path / "data", ["val"], overwrite=True, voxel_size=0.2)
-    assert next(records.DataFolder(tmp_path / "data").scenes("val")).voxel_size == 0.2
-    assert next(records.DataFolder(tmp_path / "data").scenes("train")).voxel_size == 0.1
+
+
+@pytest.mark.parametrize("folder", ["data", "data.partial"])
+@pytest.mark.parametrize(
+    "text", ["[", "[]", "1", '{"train": []}', '{"train": {"settings": {}, "scenes": {"a": 1}}}']
+)
+def test_a_damaged_report_is_found_before_the_work_begins(text, folder, tmp_path):
+    source = write_download(tmp_path / "raw", train=[raw_scene("a")], val=[raw_scene("b")])
+    prepare(source, tmp_path / "data")
+    (tmp_path / folder).mkdir(exist_ok=True)
+    (tmp_path / folder / "report.json").write_text(text)
+    with pytest.raises(ValueError, match=rf"{folder}/report\.json: expected the report of an ear"):
+        prepare(source, tmp_path / "data", ["val"])
+    assert records.DataFolder(tmp_path / "data").splits == ("train",)
+    assert not (tmp_path / "data.partial" / "val").exists()
+
+
+def test_a_split_that_is_asked_for_twice_is_prepared_once(tmp_path):
+    source = write_download(tmp_path / "raw", train=[raw_scene("a")])
+    assert "wrote 1 scenes; " in prepare(source, tmp_path / "data", ["train", "train"])
+    assert len(records.DataFolder(tmp_path / "data").entries("train")) == 1
+
+
+def test_scenes_stay_as_they_are_where_they_are_not_to_be_aligned(tmp_path):
+    turn = [[0, -1, 0, 0], [1, 0, 0, 0], [0, 0, 1, 2], [0, 0, 0, 1]]
+    source = write_download(tmp_path / "raw", train=[raw_scene("a", alignment=turn)])
+    prepare(source, tmp_path / "turned")
+    prepare(source, tmp_path / "plain", align_axes=False)
+    (turned,) = records.DataFolder(tmp_path / "turned").scenes("train")
+    (plain,) = records.DataFolder(tmp_path / "plain").scenes("train")
+    # Six segments 1 m apart: along y, 2 m up, once turned.
+    assert turned.grid_shape == (2, 52, 2)
+    assert plain.grid_shape == (52, 2, 2)
+    assert (turned.origin[2], plain.origin[2]) == (2, 0)
 
 
 def test_other_files_are_not_overwritten_and_found_before_the_work_begins(tmp_path):
@@ -278,6 +497,27 @@ def test_other_settings_and_changed_files_are_prepared_again(source, tmp_path):
     assert {scene.voxel_size for scene, _ in scannet_preparing.PreparedScenes(paths)} == {0.5}
 
 
+def test_changed_predictions_are_prepared_again(source, tmp_path):
+    semantic_dir = write_ids(tmp_path / "predicted", [5] * NUM_VERTICES, *"abc")
+    before = times(outcomes_of(source, tmp_path / "cache", semantic_dir=semantic_dir))
+    write_ids(tmp_path / "predicted", [33] * NUM_VERTICES, "b")
+    outcomes = outcomes_of(source, tmp_path / "cache", semantic_dir=semantic_dir)
+    after = times(outcomes)
+    assert [after[name] == before[name] for name in "abc"] == [True, False, True]
+    paths = [outcome.path for outcome in outcomes]
+    found = [set(s.semantic_ids) for s, _ in scannet_preparing.PreparedScenes(paths)]
+    assert found == [{5}, {33}, {5}]
+
+
+def test_with_another_label_table_all_is_prepared_again(source, tmp_path):
+    before = times(outcomes_of(source, tmp_path / "cache"))
+    table = source / scannet_files.LABEL_TABLE
+    table.write_text(table.read_text().replace("office chair", "office throne"))
+    outcomes = outcomes_of(source, tmp_path / "cache")
+    assert all(before[name] != time for name, time in times(outcomes).items())
+    assert [outcome.status for outcome in outcomes] == ["warned"] * 3
+
+
 def test_warnings_survive_a_second_run(source, tmp_path):
     file_of(source / "scans" / "b", scannet_files.LABELS_MESH).unlink()
     first = outcomes_of(source, tmp_path / "cache")
@@ -329,8 +569,18 @@ def test_scores_of_no_known_kind_are_refused():
     assert Settings("raw").scores == semantic_input.PROBABILITIES
 
 
+@pytest.mark.parametrize("size", [0, -0.1, float("inf"), float("nan")])
+def test_a_voxel_size_that_is_none_is_refused(size):
+    with pytest.raises(ValueError, match=f"expected a voxel_size above 0 m, found {size}"):
+        Settings("raw", voxel_size=size)
+
+
 def test_the_workers_load_no_tensorflow():
-    code = "import sys, mtml_tf.scans.scannet_preparing; print('tensorflow' in sys.modules)"
+    # A process that is spawned runs the program's module under another name first.
+    code = (
+        "import runpy, sys; runpy.run_path('tools/prepare_scannet.py', run_name='x'); "
+        "print('tensorflow' in sys.modules)"
+    )
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT
     )

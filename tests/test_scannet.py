@@ -48,12 +48,12 @@ def test_a_scene_comes_back_as_it_was_written(folder):
 
 def test_ground_truth_is_class_times_1000_plus_instance_and_0_where_unannotated(folder):
     scene, _ = scannet.read_scene(folder, TABLE)
-    np.testing.assert_array_equal(scannet.ground_truth_ids(scene), TRUTH)
+    np.testing.assert_array_equal(scannet.benchmark_ids(scene), TRUTH)
 
 
 def test_ground_truth_needs_labels(folder):
     with pytest.raises(ValueError, match="scene scene0000_00: expected labels and instances"):
-        scannet.ground_truth_ids(scannet.read_mesh(folder))
+        scannet.benchmark_ids(scannet.read_mesh(folder))
 
 
 def test_classes_outside_the_benchmark_are_unlabelled_as_input(folder):
@@ -105,6 +105,12 @@ def test_the_label_table_is_read_by_the_names_of_its_columns(tmp_path):
     assert scannet.read_label_table(path) == TABLE
 
 
+def test_the_label_table_may_begin_with_a_byte_order_mark(tmp_path):
+    path = tmp_path / "labels.tsv"
+    path.write_text("raw_category\tnyu40id\nchair\t5\n", encoding="utf-8-sig")
+    assert scannet.read_label_table(path) == {"chair": 5}
+
+
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
@@ -112,6 +118,8 @@ def test_the_label_table_is_read_by_the_names_of_its_columns(tmp_path):
         ("raw_category\tnyu40class\n", "expected a column 'nyu40id'"),
         ("raw_category\tnyu40id\nchair\tfive\n", "expected a NYU40 id in line 2, found 'five'"),
         ("raw_category\tnyu40id\nchair\n", "expected a NYU40 id in line 2, found ''"),
+        ("raw_category\tnyu40id\n" + 200_000 * "a", "a tab separated table, found field larger"),
+        (200_000 * "a", "a tab separated table, found field larger"),
         (None, "found no such file"),
     ],
 )
@@ -166,6 +174,44 @@ def test_a_damaged_alignment_is_told(values, folder):
         scannet.read_scene(folder, TABLE)
 
 
+@pytest.mark.parametrize(
+    "matrix",
+    [
+        np.diag([2, 2, 2, 1]),  # scaled
+        np.diag([1, 1, 1, 2]),
+        np.diag([-1, 1, 1, 1]),  # mirrored
+        np.diag([1, -1, -1, 1]),  # turned about x
+        np.eye(4) + np.eye(4, k=1) * [[0.01]],  # sheared
+        np.eye(4)[[3, 1, 2, 0]],
+        np.eye(4).T + np.outer([0, 0, 0, 1], [3, 2, 1, 0]),  # the shift in the last row
+    ],
+)
+def test_an_alignment_that_is_no_turn_about_z_and_shift_is_told(matrix, folder):
+    text = " ".join(str(value) for value in matrix.ravel())
+    path = file_of(folder, scannet_files.DESCRIPTION)
+    path.write_text(f"axisAlignment = {text}\n")
+    with pytest.raises(
+        ValueError, match=r"00\.txt: expected a turn about z and a shift after 'axis"
+    ):
+        scannet.read_mesh(folder)
+    scannet.read_mesh(folder, align_axes=False)
+
+
+def test_an_alignment_of_six_digits_is_taken(folder):
+    rows = "0.945519 0.325568 0 -5.38439 -0.325568 0.945519 0 -2.87178 0 0 1 -0.06435 0 0 0 1"
+    file_of(folder, scannet_files.DESCRIPTION).write_text(f"axisAlignment = {rows}\n")
+    scene = scannet.read_mesh(folder)
+    np.testing.assert_allclose(scene.vertices[0], [-5.38439, -2.87178, -0.06435])
+
+
+def test_a_description_may_hold_other_lines_in_any_encoding(folder):
+    path = file_of(folder, scannet_files.DESCRIPTION)
+    path.write_bytes("sceneType = Café\n".encode("latin-1") + path.read_bytes())
+    scene, faults = scannet.read_scene(folder, TABLE)
+    assert faults == []
+    np.testing.assert_array_equal(scene.semantic_ids, NYU40)
+
+
 def test_a_scene_without_alignment_stays_as_it_is_and_says_so(folder):
     file_of(folder, scannet_files.DESCRIPTION).write_text("sceneType = Bathroom\n")
     scene, (fault,) = scannet.read_scene(folder, TABLE)
@@ -182,8 +228,33 @@ def test_labels_that_the_table_lacks_are_listed_and_unlabelled(tmp_path):
     assert fault.endswith("'ofice chair' (2)")
     np.testing.assert_array_equal(scene.semantic_ids, np.repeat([1, 2, 5, 0, 0, 0], 2))
     np.testing.assert_array_equal(
-        scannet.ground_truth_ids(scene), np.repeat([1001, 2002, 5003, 0, 0, 0], 2)
+        scannet.benchmark_ids(scene), np.repeat([1001, 2002, 5003, 0, 0, 0], 2)
     )
+
+
+def test_labels_that_the_table_lacks_are_not_taken_from_the_labels_mesh(tmp_path):
+    groups = [*GROUPS[:3], RawGroup(3, "zebra", (13,)), GROUPS[4]]
+    # The labels mesh knows zebras, and calls them chairs.
+    write_raw_scene(tmp_path, raw_scene(groups=groups), {**TABLE, "zebra": 5})
+    scene, (fault,) = scannet.read_scene(tmp_path / "scene0000_00", TABLE)
+    assert fault.endswith("the label table lacks are taken as unlabelled: 'zebra' (1)")
+    np.testing.assert_array_equal(scene.semantic_ids, np.repeat([1, 2, 5, 0, 18, 0], 2))
+
+
+def test_spaces_around_a_label_do_not_count(folder):
+    path = file_of(folder, scannet_files.AGGREGATION)
+    groups = json.loads(path.read_text())["segGroups"]
+    change_json(path, segGroups=[{**group, "label": f" {group['label']} "} for group in groups])
+    scene, faults = scannet.read_scene(folder, TABLE)
+    assert faults == []
+    np.testing.assert_array_equal(scene.semantic_ids, NYU40)
+
+
+def test_groups_without_segments_are_no_copies_of_each_other(tmp_path):
+    groups = [*GROUPS, RawGroup(5, "chair", ()), RawGroup(6, "wall", ())]
+    scene, faults = scannet.read_scene(write(tmp_path, groups=groups), TABLE)
+    assert faults == []
+    np.testing.assert_array_equal(scannet.benchmark_ids(scene), TRUTH)
 
 
 def test_groups_that_are_given_twice_are_taken_once(tmp_path):
@@ -191,7 +262,7 @@ def test_groups_that_are_given_twice_are_taken_once(tmp_path):
     groups = [*GROUPS, RawGroup(5, "chair", (12,)), RawGroup(6, "chair", (13, 13))]
     folder = write(tmp_path, groups=groups)
     scene, (fault,) = scannet.read_scene(folder, TABLE)
-    np.testing.assert_array_equal(scannet.ground_truth_ids(scene), TRUTH)
+    np.testing.assert_array_equal(scannet.benchmark_ids(scene), TRUTH)
     assert "objects with the same segments as an earlier one are left out: 5 (as 2), 6 (as 3)" in (
         fault
     )
@@ -207,7 +278,7 @@ def test_objects_that_share_segments_or_numbers_are_told(tmp_path):
     ]
     assert "1 segments belong to several objects; the last has them" in faults[1]
     np.testing.assert_array_equal(
-        scannet.ground_truth_ids(scene), np.repeat([1001, 2002, 5004, 5004, 18004, 0], 2)
+        scannet.benchmark_ids(scene), np.repeat([1001, 2002, 5004, 5004, 18004, 0], 2)
     )
 
 
@@ -215,7 +286,7 @@ def test_segments_that_no_vertex_has_are_told(tmp_path):
     folder = write(tmp_path, groups=[*GROUPS, RawGroup(5, "chair", (9, 78, 77))])
     scene, (fault,) = scannet.read_scene(folder, TABLE)
     assert "2 segments of objects are not in 'segIndices'" in fault
-    np.testing.assert_array_equal(scannet.ground_truth_ids(scene)[-2:], [5006, 5006])
+    np.testing.assert_array_equal(scannet.benchmark_ids(scene)[-2:], [5006, 5006])
 
 
 def test_the_table_wins_where_the_labels_mesh_says_otherwise(folder):
@@ -313,6 +384,7 @@ def test_counts_that_disagree_are_told(folder):
         ([[1]] * NUM_VERTICES, r"found int64 \[12, 1\]"),
         ([[1]] + [2] * (NUM_VERTICES - 1), "found setting an array element"),
         ([None] * NUM_VERTICES, "found object"),
+        ([2**63] * NUM_VERTICES, rf"integers below 2\*\*63 in 'segIndices', found {2**63}"),
         ({"a": 1}, "expected a list 'segIndices', found dict"),
         (None, "expected a list 'segIndices', found NoneType"),
     ],
@@ -344,7 +416,7 @@ def test_groups_that_are_none_are_told(group, sentence, folder):
 def test_a_scene_that_nobody_annotated_has_an_empty_ground_truth(tmp_path):
     scene, faults = scannet.read_scene(write(tmp_path, groups=()), TABLE)
     assert faults == []
-    np.testing.assert_array_equal(scannet.ground_truth_ids(scene), np.zeros(NUM_VERTICES))
+    np.testing.assert_array_equal(scannet.benchmark_ids(scene), np.zeros(NUM_VERTICES))
     assert not scannet.with_benchmark_classes(scene).semantic_ids.any()
 
 
@@ -357,3 +429,12 @@ def test_a_test_scene_has_a_mesh_alone(tmp_path):
     assert scene.instance_ids is None
     with pytest.raises(ValueError, match="segs"):
         scannet.read_scene(folder, TABLE)
+
+
+def test_test_scenes_may_lie_among_the_others(tmp_path):
+    write_download(tmp_path, val=[raw_scene("a"), raw_scene("b")], test=[raw_scene("a")])
+    assert scannet.scene_folder(tmp_path, "test", "a") == tmp_path / "scans_test" / "a"
+    assert scannet.scene_folder(tmp_path, "test", "b") == tmp_path / "scans" / "b"
+    assert scannet.scene_folder(tmp_path, "val", "a") == tmp_path / "scans" / "a"
+    # A scene that is nowhere is missed where test scenes belong.
+    assert scannet.scene_folder(tmp_path, "test", "c") == tmp_path / "scans_test" / "c"

@@ -24,9 +24,23 @@ def test_text_files_hold_an_id_in_each_line(tmp_path):
     assert given.features is None
 
 
-@pytest.mark.parametrize("dtype", [np.uint8, np.int64])
-def test_arrays_may_hold_ids(dtype, tmp_path):
-    np.save(tmp_path / "a.npy", np.array([5, 0, 7], dtype))
+def test_text_files_may_be_those_of_savetxt(tmp_path):
+    np.savetxt(tmp_path / "a.txt", [5, 0, 7])
+    assert (tmp_path / "a.txt").read_text().startswith("5.000000000000000000e+00\n")
+    given = read(tmp_path)
+    np.testing.assert_array_equal(given.semantic_ids, [5, 0, 7])
+    assert given.semantic_ids.dtype == np.int32
+
+
+def test_text_files_may_begin_with_a_byte_order_mark(tmp_path):
+    (tmp_path / "a.txt").write_text("5\n0\n7\n", encoding="utf-8-sig")
+    np.testing.assert_array_equal(read(tmp_path).semantic_ids, [5, 0, 7])
+
+
+@pytest.mark.parametrize("shape", [(3,), (3, 1)])
+@pytest.mark.parametrize("dtype", [np.uint8, np.int64, np.float16, np.float64])
+def test_arrays_may_hold_ids(dtype, shape, tmp_path):
+    np.save(tmp_path / "a.npy", np.array([5, 0, 7], dtype).reshape(shape))
     given = read(tmp_path)
     np.testing.assert_array_equal(given.semantic_ids, [5, 0, 7])
     assert given.semantic_ids.dtype == np.int32
@@ -41,6 +55,37 @@ def test_arrays_may_hold_probabilities(dtype, tmp_path):
     np.testing.assert_array_equal(given.features, rows)
     assert given.features.dtype == np.float32
     np.testing.assert_array_equal(given.semantic_ids, [2, 7, 5])
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32])
+def test_probabilities_may_be_rounded(dtype, tmp_path):
+    rows = np.random.default_rng(0).dirichlet(np.ones(20), 500).astype(dtype)
+    assert np.abs(rows.sum(axis=1, dtype=np.float64) - 1).max() > 1e-8
+    np.save(tmp_path / "a.npy", rows)
+    given = read(tmp_path, 500, classes=SCANNET20)
+    np.testing.assert_array_equal(given.features, rows)
+
+
+def test_a_column_of_a_single_class_is_its_probability(tmp_path):
+    np.save(tmp_path / "a.npy", np.ones((3, 1)))
+    given = read(tmp_path, classes=ClassSet((5,), ("chair",), ("thing",)))
+    np.testing.assert_array_equal(given.features, [[1], [1], [1]])
+    np.testing.assert_array_equal(given.semantic_ids, [5, 5, 5])
+
+
+def test_logits_may_mask_a_class(tmp_path):
+    rows = np.log([[1, 3, 1], [5, 2, 1], [1, 1, 2]])
+    rows[:, 2] = -np.inf
+    np.save(tmp_path / "a.npy", rows)
+    given = read(tmp_path, scores="logits")
+    np.testing.assert_allclose(
+        given.features, [[1 / 4, 3 / 4, 0], [5 / 7, 2 / 7, 0], [0.5, 0.5, 0]]
+    )
+    rows[1] = -np.inf
+    rows[2, 0] = np.inf
+    np.save(tmp_path / "a.npy", rows)
+    with pytest.raises(ValueError, match=r"a\.npy: .* found NaN or infinity in 2 of 3 rows"):
+        read(tmp_path, scores="logits")
 
 
 def test_logits_become_probabilities(tmp_path):
@@ -82,7 +127,9 @@ def test_one_file_speaks_for_a_scene(tmp_path):
         read(tmp_path)
     (tmp_path / "a.txt").write_text("5\n0\n7\n")
     np.save(tmp_path / "a.npy", np.array([5, 0, 7]))
-    with pytest.raises(ValueError, match=r"expected either a\.txt or a\.npy, found both"):
+    with pytest.raises(
+        ValueError, match=r"either a\.txt or a\.npy, found both \(--scores=features"
+    ):
         read(tmp_path)
 
 
@@ -91,11 +138,14 @@ def test_one_file_speaks_for_a_scene(tmp_path):
     [
         ("5\n0\n", "expected 3 class ids, one for each vertex, found 2"),
         ("", "expected 3 class ids, one for each vertex, found 0"),
-        ("5\n0\nchair\n", "expected a class id in each line, found .*chair"),
-        ("5\n0\n7.0\n", r"expected a class id in each line, found .*7\.0"),
+        ("5\n\n0\nchair\n", "expected a class id in each line, found 'chair' in line 4"),
+        ("5\n0\n7.5\n", r"expected a class id in each line, found '7\.5' in line 3"),
+        ("5\n0_0\n7\n", "expected a class id in each line, found '0_0' in line 2"),
+        ("5\nnan\n7\n", "found 'nan' in line 2"),
+        ("5\n1e999\n7\n", "found '1e999' in line 2"),
         ("5\n0\n13\n", r"expected class ids among \[2, 5, 7\] \(or 0\), found \[13\]"),
         ("5\n0\n-1\n", r"found \[-1\]"),
-        ("5\n0\n99999999999999999999\n", r"found \[99999999999999999999\]"),
+        ("5\n0\n99999999999999999999\n", r"found \[100000000000000000000\]"),
     ],
 )
 def test_a_text_file_that_does_not_fit_is_told(text, sentence, tmp_path):
@@ -109,7 +159,9 @@ def test_a_text_file_that_does_not_fit_is_told(text, sentence, tmp_path):
     [
         (np.array([5, 0]), "expected 3 rows, one for each vertex, found 2"),
         (np.array([5, 0, 13]), r"expected class ids among \[2, 5, 7\] \(or 0\), found \[13\]"),
-        (np.array([5.0, 0.0, 7.0]), "expected integers as class ids, found float64"),
+        (np.array([5.0, 0.5, 7.0]), r"expected whole numbers as class ids, found 0\.5"),
+        (np.array([[5.0], [np.nan], [7.0]]), "expected whole numbers as class ids, found nan"),
+        (np.array([5.0, np.inf, 7.0]), r"found \[inf\]"),
         (np.array(["5", "0", "7"]), "expected one array of numbers"),
         (np.array(5), "expected one array of numbers"),
         (np.full((4, 3), 1 / 3), "expected 3 rows, one for each vertex, found 4"),
@@ -124,6 +176,14 @@ def test_a_text_file_that_does_not_fit_is_told(text, sentence, tmp_path):
 def test_an_array_that_does_not_fit_is_told(array, sentence, tmp_path):
     np.save(tmp_path / "a.npy", array)
     with pytest.raises(ValueError, match=rf"a\.npy: .*{sentence}"):
+        read(tmp_path)
+
+
+def test_columns_taken_for_ids_are_told(tmp_path):
+    (tmp_path / "a.txt").write_text("1\n0\n19\n")
+    with pytest.raises(ValueError, match=r"found \[19\] \(NYU40 ids, not 0 to 19\)$"):
+        read(tmp_path, classes=SCANNET20)
+    with pytest.raises(ValueError, match=r"found \[1, 19\]$"):
         read(tmp_path)
 
 
@@ -180,7 +240,9 @@ LABELS, INSTANCES = [5, 5, 2, 2, 2, 2, 5], [3, 3, 1, 1, 1, 1, 3]
 def test_instances_come_from_the_true_classes_whatever_the_prediction_says():
     scene = voxel_scene(VERTICES, LABELS, INSTANCES)
     predicted = np.array([2, 2, 2, 5, 5, 5, 0], np.int32)
-    changed = semantic_input.apply(scene, semantic_input.SemanticInput(predicted), CLASSES)
+    changed = semantic_input.with_semantic_input(
+        scene, semantic_input.SemanticInput(predicted), CLASSES
+    )
     np.testing.assert_array_equal(changed.semantic_ids, [2, 5])
     np.testing.assert_array_equal(changed.instance_ids, [3, 0])
     np.testing.assert_array_equal(changed.coordinates, scene.coordinates)
@@ -191,7 +253,9 @@ def test_instances_come_from_the_true_classes_whatever_the_prediction_says():
 def test_ids_are_decided_by_the_majority_and_the_smaller_of_equals():
     scene = voxel_scene(VERTICES, LABELS, INSTANCES)
     predicted = np.array([7, 5, 7, 7, 0, 2, 5], np.int32)
-    changed = semantic_input.apply(scene, semantic_input.SemanticInput(predicted), CLASSES)
+    changed = semantic_input.with_semantic_input(
+        scene, semantic_input.SemanticInput(predicted), CLASSES
+    )
     np.testing.assert_array_equal(changed.semantic_ids, [5, 0])
 
 
@@ -201,7 +265,7 @@ def test_probabilities_are_averaged_and_the_most_probable_class_wins():
     lean, sure = [0.5, 0.25, 0.25], [0, 0, 1]
     rows = np.array([lean, lean, lean, sure, [0, 0.5, 0.5], [0, 0.5, 0.5], sure], np.float32)
     given = semantic_input.SemanticInput(np.zeros(7, np.int32), rows, probabilities=True)
-    changed = semantic_input.apply(scene, given, CLASSES)
+    changed = semantic_input.with_semantic_input(scene, given, CLASSES)
     first = [3 * 0.5 / 4, 3 * 0.25 / 4, (3 * 0.25 + 1) / 4]
     np.testing.assert_allclose(changed.features, [first, [0, 1 / 3, 2 / 3]], rtol=1e-6)
     np.testing.assert_array_equal(changed.semantic_ids, [7, 7])
@@ -213,14 +277,16 @@ def test_equal_probabilities_go_to_the_first_class():
     given = semantic_input.SemanticInput(
         np.zeros(1, np.int32), np.array([[0.25, 0.375, 0.375]], np.float32), probabilities=True
     )
-    np.testing.assert_array_equal(semantic_input.apply(scene, given, CLASSES).semantic_ids, [5])
+    np.testing.assert_array_equal(
+        semantic_input.with_semantic_input(scene, given, CLASSES).semantic_ids, [5]
+    )
 
 
 def test_features_are_averaged_and_their_labels_stay_apart():
     scene = voxel_scene(VERTICES, LABELS, INSTANCES)
     rows = np.array([[4, 0]] * 3 + [[1, 1]] * 3 + [[0, 8]], np.float32)
     given = semantic_input.SemanticInput(np.array([7] * 7, np.int32), rows)
-    changed = semantic_input.apply(scene, given, CLASSES)
+    changed = semantic_input.with_semantic_input(scene, given, CLASSES)
     np.testing.assert_array_equal(changed.features, [[3, 2], [1, 1]])
     np.testing.assert_array_equal(changed.semantic_ids, [7, 7])
 
@@ -229,7 +295,7 @@ def test_the_true_labels_as_input_change_nothing():
     rng = np.random.default_rng(0)
     labels = rng.choice([0, 2, 5, 7], 200)
     scene = voxel_scene(rng.uniform(0, 4, (200, 3)), labels, rng.integers(0, 4, 200))
-    changed = semantic_input.apply(
+    changed = semantic_input.with_semantic_input(
         scene, semantic_input.SemanticInput(labels.astype(np.int32)), CLASSES
     )
     np.testing.assert_array_equal(changed.semantic_ids, scene.semantic_ids)

@@ -24,8 +24,10 @@ from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
 import numpy as np
+from absl import logging
 
 from mtml_tf.classes import SCANNET20
+from mtml_tf.scans.semantic_input import best_classes, softmax
 from mtml_tf.scene import VoxelScene
 from mtml_tf.scoring.ground_truth import ground_truth_ids
 
@@ -35,6 +37,7 @@ GROUND_TRUTH, PREDICTED = "ground_truth", "predicted"
 SEMANTIC = (GROUND_TRUTH, PREDICTED)
 
 _LABELS, _INSTANCES, _SCORES = "{}_seg.hdf5", "{}_inst.hdf5", "{}_h_pred.hdf5"
+_MOST_NAMED = 5  # of many scenes, so many are named
 _GRID, _SCORE_ROWS, _SCORE_PLACES = "voxel_grid", "h_pred_compact", "h_pred_idx"
 
 
@@ -42,6 +45,8 @@ def find_scenes(
     input_dir: str | pathlib.Path, semantic: str = GROUND_TRUTH, scenes: Collection[str] = ()
 ) -> list[str]:
     """Returns the names of a folder's scenes in alphabetical order.
+
+    Where all that have predictions are taken, the log tells of those that have labels alone.
 
     Args:
         input_dir: the folder.
@@ -55,8 +60,7 @@ def find_scenes(
     if not folder.is_dir():
         raise ValueError(f"{folder}: expected a folder of HDF5 files, found no such folder")
     pattern = _pattern_of(semantic)
-    suffix = pattern.format("")
-    found = {path.name.removesuffix(suffix) for path in folder.glob(pattern.format("?*"))}
+    found = _names_with(folder, pattern)
     if not found:
         raise ValueError(f"{folder}: expected files {pattern.format('<scene>')}, found none")
     missing = sorted(set(scenes) - found)
@@ -64,6 +68,16 @@ def find_scenes(
         raise ValueError(
             f"{folder / pattern.format(missing[0])}: expected the file of a scene to take, found "
             "no such file"
+        )
+    left_out = sorted(_names_with(folder, _LABELS) - found)
+    if semantic == PREDICTED and left_out and not scenes:
+        more = len(left_out) - _MOST_NAMED
+        logging.warning(
+            "%s: left out, since they have labels but no predictions, are %d scenes: %s%s",
+            folder,
+            len(left_out),
+            ", ".join(left_out[:_MOST_NAMED]),
+            f" and {more} more" if more > 0 else "",
         )
     return sorted(set(scenes) or found)
 
@@ -130,7 +144,8 @@ def read_scene(
         coordinates, features = _read_scores(scores_path)
         if not labels_path.exists() and not instances_path.exists():
             shape = coordinates.max(axis=0) + 1
-            return _scene(name, coordinates, shape, voxel_size, _best_ids(features), features), None
+            ids = best_classes(features, SCANNET20)
+            return _scene(name, coordinates, shape, voxel_size, ids, features), None
         labels, instances = _read_truth(labels_path, instances_path)
         if np.any(coordinates.max(axis=0) >= labels.shape):
             raise ValueError(
@@ -151,7 +166,7 @@ def read_scene(
         coordinates,
         labels.shape,
         voxel_size,
-        true_ids if features is None else _best_ids(features),
+        true_ids if features is None else best_classes(features, SCANNET20),
         features,
         _numbered(instance_ids),
     )
@@ -166,6 +181,12 @@ def _pattern_of(semantic: str) -> str:
     if semantic not in SEMANTIC:
         raise ValueError(f"expected semantic input among {list(SEMANTIC)}, found '{semantic}'")
     return _LABELS if semantic == GROUND_TRUTH else _SCORES
+
+
+def _names_with(folder: pathlib.Path, pattern: str) -> set[str]:
+    """Returns the scenes that have this file."""
+    suffix = pattern.format("")
+    return {path.name.removesuffix(suffix) for path in folder.glob(pattern.format("?*"))}
 
 
 def _scene(
@@ -188,11 +209,6 @@ def _scene(
         instance_ids=instance_ids,
         features=features,
     )
-
-
-def _best_ids(features: Array) -> Array:
-    """Returns int32 [M], the class of the largest score, the first of equals."""
-    return np.array(SCANNET20.ids, np.int32)[features.argmax(axis=1)]
 
 
 def _numbered(ids: Array) -> Array:
@@ -243,15 +259,7 @@ def _read_scores(path: pathlib.Path) -> tuple[Array, Array]:
             f"{coordinates[twice[0]].tolist()} twice"
         )
     logs = scores[order].astype(np.float64)
-    # A score of 0 has no finite logarithm, which is no fault unless all of a row are 0.
-    wrong = np.isnan(logs).any(axis=1) | ~np.isfinite(logs.max(axis=1))
-    if wrong.any():
-        raise ValueError(
-            f"{path}: expected log scores in {_SCORE_ROWS}, found NaN or infinity in "
-            f"{np.count_nonzero(wrong)} of {len(logs)} rows"
-        )
-    powers = np.exp(logs - logs.max(axis=1, keepdims=True))
-    probabilities = powers / powers.sum(axis=1, keepdims=True)
+    probabilities = softmax(logs, f"{path}: expected log scores in {_SCORE_ROWS}")
     return coordinates.astype(np.int32), probabilities.astype(np.float32)
 
 

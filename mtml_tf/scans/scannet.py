@@ -16,13 +16,14 @@ import numpy as np
 
 from mtml_tf.classes import SCANNET20
 from mtml_tf.scans import scan, scannet_files
-from mtml_tf.scans.scannet_files import RawGroup
+from mtml_tf.scans.scannet_writer import RawGroup
 from mtml_tf.scene import Scene
 from mtml_tf.scoring.ground_truth import INSTANCES_PER_CLASS
 
 Array = np.ndarray
 
 _MOST_NAMED = 5  # of many like faults, so many are named
+_TURN_TOLERANCE = 1e-3  # of an alignment's entries; the real ones are written with six digits
 
 
 def read_split(
@@ -58,35 +59,41 @@ def read_split(
 
 
 def scene_folder(scannet_dir: str | pathlib.Path, split: str, name: str) -> pathlib.Path:
-    """Returns where the files of a scene lie: test scenes are apart from the others."""
-    test = split == scannet_files.TEST_SPLIT
-    return pathlib.Path(
-        scannet_dir, scannet_files.TEST_SCANS if test else scannet_files.SCANS, name
-    )
+    """Returns where the files of a scene lie: test scenes apart from the others, or among them."""
+    folder = pathlib.Path(scannet_dir, scannet_files.SCANS, name)
+    apart = pathlib.Path(scannet_dir, scannet_files.TEST_SCANS, name)
+    if split == scannet_files.TEST_SPLIT and (apart.is_dir() or not folder.is_dir()):
+        return apart
+    return folder
 
 
 def read_label_table(path: str | pathlib.Path) -> dict[str, int]:
     """Returns the NYU40 id of each raw category name of `scannetv2-labels.combined.tsv`.
 
     Raises:
-        ValueError: no such file, no columns `raw_category` and `nyu40id`, or an id that is not a
-            whole number.
+        ValueError: no such file, no columns `raw_category` and `nyu40id`, an id that is not a
+            whole number, or a cell that is too long to be one.
     """
     path = pathlib.Path(path)
-    rows = csv.DictReader(
+    reader = csv.DictReader(
         _read_text(path).splitlines(), delimiter="\t", quoting=csv.QUOTE_NONE, restval=""
     )
+    try:
+        columns = list(reader.fieldnames or ())
+        rows = [(reader.line_num, row) for row in reader]
+    except csv.Error as error:
+        raise ValueError(f"{path}: expected a tab separated table, found {error}") from error
     for column in ("raw_category", "nyu40id"):
-        if column not in (rows.fieldnames or ()):
+        if column not in columns:
             raise ValueError(
                 f"{path}: expected a column '{column}' (tab separated), found "
-                f"{list(rows.fieldnames or ())[:_MOST_NAMED]}"
+                f"{columns[:_MOST_NAMED]}"
             )
     table = {}
-    for row in rows:
+    for number, row in rows:
         if not row["nyu40id"].strip().isdecimal():
             raise ValueError(
-                f"{path}: expected a NYU40 id in line {rows.line_num}, found '{row['nyu40id']}'"
+                f"{path}: expected a NYU40 id in line {number}, found '{row['nyu40id']}'"
             )
         table[row["raw_category"].strip()] = int(row["nyu40id"])
     return table
@@ -143,7 +150,8 @@ def read_mesh(folder: str | pathlib.Path, align_axes: bool = True) -> Scene:
         The scene, named like the folder, without labels and instances.
 
     Raises:
-        ValueError: a file that is missing or damaged.
+        ValueError: a file that is missing or damaged, or an alignment that is more than a turn
+            about z and a shift.
     """
     folder = pathlib.Path(folder)
     if not folder.is_dir():
@@ -176,7 +184,7 @@ def read_segments(folder: str | pathlib.Path, count: int) -> Array:
     return _integers(path, "segIndices", values)
 
 
-def ground_truth_ids(scene: Scene) -> Array:
+def benchmark_ids(scene: Scene) -> Array:
     """Returns int64 [N], `NYU40 id * 1000 + instance`, 0 where either of them is 0.
 
     These are the lines of the benchmark's ground truth files. Annotated objects outside its 18
@@ -212,9 +220,9 @@ def _path(folder: pathlib.Path, pattern: str) -> pathlib.Path:
     return folder / pattern.format(scene=folder.name)
 
 
-def _read_text(path: pathlib.Path) -> str:
+def _read_text(path: pathlib.Path, errors: str = "strict") -> str:
     try:
-        return path.read_text(encoding="utf-8-sig")
+        return path.read_text(encoding="utf-8-sig", errors=errors)
     except (OSError, UnicodeDecodeError) as error:
         reason = "no such file" if isinstance(error, FileNotFoundError) else str(error)
         raise ValueError(f"{path}: expected a text file in UTF-8, found {reason}") from error
@@ -244,6 +252,8 @@ def _integers(path: pathlib.Path, owner: str, values: Sequence[Any]) -> Array:
         raise ValueError(
             f"{path}: expected integers in '{owner}', found {array.dtype} {list(array.shape)}"
         )
+    if array.dtype.kind == "u" and array.max() > np.iinfo(np.int64).max:
+        raise ValueError(f"{path}: expected integers below 2**63 in '{owner}', found {array.max()}")
     return array.astype(np.int64)
 
 
@@ -364,11 +374,16 @@ def _check_labels(path: pathlib.Path, semantic_ids: Array, known: Array) -> list
 
 
 def _axis_alignment(folder: pathlib.Path) -> Array | None:
-    """Returns float64 [4, 4], or None where the scene's description has no alignment."""
+    """Returns float64 [4, 4], or None where the scene's description has no alignment.
+
+    Raises:
+        ValueError: an alignment that is not a turn about z and a shift.
+    """
     path = _path(folder, scannet_files.DESCRIPTION)
     if not path.exists():
         return None
-    for line in _read_text(path).splitlines():
+    # The other lines may hold anything, in any encoding.
+    for line in _read_text(path, errors="replace").splitlines():
         key, _, value = line.partition("=")
         if key.strip() != "axisAlignment":
             continue
@@ -380,6 +395,15 @@ def _axis_alignment(folder: pathlib.Path) -> Array | None:
             raise ValueError(
                 f"{path}: expected 16 finite numbers after 'axisAlignment =', found "
                 f"'{value.strip()[:80]}'"
+            )
+        turn, rest = matrix[:3, :3], np.eye(4)
+        rest[:2, :2], rest[:3, 3] = turn[:2, :2], matrix[:3, 3]
+        rigid = np.allclose(turn @ turn.T, np.eye(3), rtol=0, atol=_TURN_TOLERANCE)
+        upright = np.allclose(matrix, rest, rtol=0, atol=_TURN_TOLERANCE)
+        if not rigid or not upright or np.linalg.det(turn) < 0:
+            raise ValueError(
+                f"{path}: expected a turn about z and a shift after 'axisAlignment =', found "
+                f"'{value.strip()[:160]}'"
             )
         return matrix
     return None

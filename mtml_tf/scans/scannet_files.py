@@ -1,4 +1,4 @@
-"""The files of a raw ScanNet v2 download: their names, and what a scene holds.
+"""The names of the files of a raw ScanNet v2 download.
 
 <scannet_dir>/scannetv2-labels.combined.tsv
 <scannet_dir>/scannetv2_train.txt, _val.txt, _test.txt     (or in Tasks/Benchmark/)
@@ -11,10 +11,6 @@
 
 Every program that reads or writes this layout takes the names from here.
 """
-
-import dataclasses
-
-import numpy as np
 
 SCANS, TEST_SCANS = "scans", "scans_test"
 LABEL_TABLE = "scannetv2-labels.combined.tsv"
@@ -49,59 +45,3 @@ TABLE_COLUMNS = (
     "mpcat40index",
     "mpcat40",
 )
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class RawGroup:
-    """One annotated object.
-
-    Attributes:
-        object_id: from 0 on; the benchmark's instance is one more.
-        label: raw category name, a key of the label table.
-        segments: ids of the segments that make the object.
-    """
-
-    object_id: int
-    label: str
-    segments: tuple[int, ...]
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class RawScene:
-    """A scene as ScanNet stores it.
-
-    Attributes:
-        name: such as scene0000_00; without spaces.
-        vertices: float32 [N, 3], metres, z up.
-        colors: uint8 [N, 3], red green blue.
-        faces: int32 [F, 3], rows of `vertices`.
-        segments: integers [N], at least 0: the segment of the over-segmentation of each vertex.
-        groups: the annotated objects; vertices of segments that none names are unannotated.
-        axis_alignment: float64 [4, 4], takes homogeneous coordinates of `vertices` to a room
-            whose walls run along x and y.
-
-    Raises:
-        ValueError: arrays that do not have the shapes above.
-    """
-
-    name: str
-    vertices: np.ndarray
-    colors: np.ndarray
-    faces: np.ndarray
-    segments: np.ndarray
-    groups: tuple[RawGroup, ...]
-    axis_alignment: np.ndarray
-
-    def __post_init__(self) -> None:
-        count = len(self.vertices)
-        shapes = {
-            "vertices": (count, 3),
-            "colors": (count, 3),
-            "faces": (len(self.faces), 3),
-            "segments": (count,),
-            "axis_alignment": (4, 4),
-        }
-        for field, shape in shapes.items():
-            found = np.shape(getattr(self, field))
-            if found != shape:
-                raise ValueError(f"scene {self.name}: expected {field} {shape}, found {found}")

@@ -9,6 +9,7 @@ import collections
 import concurrent.futures
 import dataclasses
 import json
+import math
 import multiprocessing
 import os
 import pathlib
@@ -49,7 +50,7 @@ class Settings:
         align_axes: see `scannet.read_mesh`. The paper does not say; we: aligned.
 
     Raises:
-        ValueError: scores of no known kind.
+        ValueError: scores of no known kind, or a voxel size that is not above 0 and finite.
     """
 
     scannet_dir: str
@@ -63,6 +64,8 @@ class Settings:
             raise ValueError(
                 f"expected scores among {list(semantic_input.SCORES)}, found '{self.scores}'"
             )
+        if not 0 < self.voxel_size < math.inf:
+            raise ValueError(f"expected a voxel_size above 0 m, found {self.voxel_size}")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -130,7 +133,8 @@ def prepare_scenes(
         What became of each scene, in the given order.
 
     Raises:
-        ValueError: no label table, test scenes without predictions, or a process that died.
+        ValueError: no label table, no predictions where they are asked for or for test scenes, or
+            a process that died.
     """
     scenes = list(scenes)
     _check_semantic_dir(scenes, settings)
@@ -180,13 +184,15 @@ class _Worker:
     def _prepare(self, split: str, name: str) -> tuple[VoxelScene, Array | None, list[str]]:
         settings = self.settings
         folder = scannet.scene_folder(settings.scannet_dir, split, name)
+        if settings.semantic_dir:  # quickly told, where reading a mesh takes a while
+            semantic_input.files_to_read(settings.semantic_dir, name, settings.scores)
         faults: list[str] = []
         truth = None
         if split == scannet_files.TEST_SPLIT:
             scene = scannet.read_mesh(folder, settings.align_axes)
         else:
             scene, faults = scannet.read_scene(folder, self.label_table, settings.align_axes)
-            truth = scannet.ground_truth_ids(scene)
+            truth = scannet.benchmark_ids(scene)
         # Instances come from the true classes; only then is the input exchanged.
         voxel_scene = voxels.voxelize(
             scannet.with_benchmark_classes(scene), settings.voxel_size, SCANNET20
@@ -195,7 +201,7 @@ class _Worker:
             given = semantic_input.read_semantic_input(
                 settings.semantic_dir, name, len(scene.vertices), SCANNET20, settings.scores
             )
-            voxel_scene = semantic_input.apply(voxel_scene, given, SCANNET20)
+            voxel_scene = semantic_input.with_semantic_input(voxel_scene, given, SCANNET20)
         return voxel_scene, truth, faults
 
     def _stamp(self, split: str, name: str) -> str:
@@ -243,12 +249,19 @@ def _end_with_parent() -> None:
     threading.Thread(target=wait, daemon=True).start()
 
 
-def _check_semantic_dir(scenes: Iterable[tuple[str, str]], settings: Settings) -> None:
+def _check_semantic_dir(scenes: Sequence[tuple[str, str]], settings: Settings) -> None:
     if settings.semantic_dir:
         if not pathlib.Path(settings.semantic_dir).is_dir():
             raise ValueError(
                 f"{settings.semantic_dir}: expected a folder of semantic predictions, found no "
                 "such folder"
+            )
+        if scenes and not any(
+            semantic_input.find_files(settings.semantic_dir, name) for _, name in scenes
+        ):
+            raise ValueError(
+                f"{settings.semantic_dir}: expected files such as {scenes[0][1]}.txt or "
+                f"{scenes[0][1]}.npy, found none of any of the {len(scenes)} scenes"
             )
     elif any(split == scannet_files.TEST_SPLIT for split, _ in scenes):
         raise ValueError(

@@ -1,5 +1,6 @@
 """Writes scenes in the raw layout of ScanNet v2, as `scannet.read_scene` reads them."""
 
+import dataclasses
 import json
 import pathlib
 from collections.abc import Iterable, Mapping
@@ -8,19 +9,65 @@ import numpy as np
 
 from mtml_tf import files
 from mtml_tf.scans import ply, scannet_files
-from mtml_tf.scans.scannet_files import RawGroup, RawScene
-
-__all__ = [
-    "RawGroup",
-    "RawScene",
-    "write_label_table",
-    "write_raw_scene",
-    "write_split_list",
-    "write_test_scene",
-]
 
 # What the real files state of the over-segmentation; readers of them may expect the key.
 _SEGMENT_PARAMETERS = {"kThresh": "0.01", "segMinVerts": "20"}
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class RawGroup:
+    """One annotated object.
+
+    Attributes:
+        object_id: from 0 on; the benchmark's instance is one more.
+        label: raw category name, a key of the label table.
+        segments: ids of the segments that make the object.
+    """
+
+    object_id: int
+    label: str
+    segments: tuple[int, ...]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class RawScene:
+    """A scene as ScanNet stores it.
+
+    Attributes:
+        name: such as scene0000_00; without spaces.
+        vertices: float32 [N, 3], metres, z up.
+        colors: uint8 [N, 3], red green blue.
+        faces: int32 [F, 3], rows of `vertices`.
+        segments: integers [N], at least 0: the segment of the over-segmentation of each vertex.
+        groups: the annotated objects; vertices of segments that none names are unannotated.
+        axis_alignment: float64 [4, 4], takes homogeneous coordinates of `vertices` to a room
+            whose walls run along x and y.
+
+    Raises:
+        ValueError: arrays that do not have the shapes above.
+    """
+
+    name: str
+    vertices: np.ndarray
+    colors: np.ndarray
+    faces: np.ndarray
+    segments: np.ndarray
+    groups: tuple[RawGroup, ...]
+    axis_alignment: np.ndarray
+
+    def __post_init__(self) -> None:
+        count = len(self.vertices)
+        shapes = {
+            "vertices": (count, 3),
+            "colors": (count, 3),
+            "faces": (len(self.faces), 3),
+            "segments": (count,),
+            "axis_alignment": (4, 4),
+        }
+        for field, shape in shapes.items():
+            found = np.shape(getattr(self, field))
+            if found != shape:
+                raise ValueError(f"scene {self.name}: expected {field} {shape}, found {found}")
 
 
 def write_raw_scene(

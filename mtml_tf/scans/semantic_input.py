@@ -1,9 +1,9 @@
 """What a semantic network says of a scene's vertices: the input of the instance network.
 
     <scene>.txt   a class id in each line (0 unlabelled), one line a vertex: the format of the
-                  ScanNet semantic benchmark
+                  ScanNet semantic benchmark, or the floating point of numpy.savetxt
     <scene>.npy   class ids [N], class probabilities or logits [N, number of classes], or any
-                  feature vectors [N, C]
+                  feature vectors [N, C]; ids may be floating point, or a column [N, 1]
 
 One of the two says it all, but for feature vectors: what class a voxel has, which the
 post-processing needs, they do not tell, so `<scene>.txt` has to stand beside them.
@@ -14,7 +14,7 @@ import pathlib
 
 import numpy as np
 
-from mtml_tf.classes import ClassSet
+from mtml_tf.classes import SCANNET20, ClassSet
 from mtml_tf.scans import voxels
 from mtml_tf.scene import VoxelScene
 
@@ -48,6 +48,35 @@ def find_files(semantic_dir: str | pathlib.Path, scene_name: str) -> list[pathli
     return [path for path in paths if path.is_file()]
 
 
+def files_to_read(
+    semantic_dir: str | pathlib.Path, scene_name: str, scores: str = PROBABILITIES
+) -> dict[str, pathlib.Path]:
+    """Returns the files that say it all of a scene, by their suffix.
+
+    Args:
+        semantic_dir: the folder of the files.
+        scene_name: name of the scene.
+        scores: see `read_semantic_input`.
+
+    Raises:
+        ValueError: no file, or two where one is expected or the other way round.
+    """
+    if scores not in SCORES:
+        raise ValueError(f"expected scores among {list(SCORES)}, found '{scores}'")
+    found = {path.suffix: path for path in find_files(semantic_dir, scene_name)}
+    stem = pathlib.Path(semantic_dir, scene_name)
+    if scores == FEATURES:
+        for suffix, what in ((".npy", "feature vectors"), (".txt", "class ids beside them")):
+            if suffix not in found:
+                raise ValueError(f"{stem}{suffix}: expected {what}, found no such file")
+    elif len(found) != 1:
+        what = "both (--scores=features takes the two together)" if found else "neither"
+        raise ValueError(
+            f"{stem}: expected either {stem.name}.txt or {stem.name}.npy, found {what}"
+        )
+    return found
+
+
 def read_semantic_input(
     semantic_dir: str | pathlib.Path,
     scene_name: str,
@@ -63,20 +92,14 @@ def read_semantic_input(
         num_vertices: N.
         classes: whose ids and order of columns the files have.
         scores: what a table in `<scene>.npy` holds: `probabilities`, `logits` (a softmax over
-            each vertex's row makes them probabilities) or `features`.
+            each vertex's row makes them probabilities; -inf is 0) or `features`.
 
     Raises:
         ValueError: no file or two that contradict each other, another number of vertices or
             columns, ids that are not of the classes, or numbers that are not what `scores` says.
     """
-    if scores not in SCORES:
-        raise ValueError(f"expected scores among {list(SCORES)}, found '{scores}'")
-    found = {path.suffix: path for path in find_files(semantic_dir, scene_name)}
-    stem = pathlib.Path(semantic_dir, scene_name)
+    found = files_to_read(semantic_dir, scene_name, scores)
     if scores == FEATURES:
-        for suffix, what in ((".npy", "feature vectors"), (".txt", "class ids beside them")):
-            if suffix not in found:
-                raise ValueError(f"{stem}{suffix}: expected {what}, found no such file")
         ids = _read_ids(found[".txt"], num_vertices, classes)
         features = _read_array(found[".npy"], num_vertices)
         if features.ndim != 2 or not features.shape[1]:
@@ -85,15 +108,12 @@ def read_semantic_input(
                 f"{list(features.shape)}"
             )
         return SemanticInput(ids, _finite_floats(found[".npy"], features))
-    if len(found) != 1:
-        what = "both" if found else "neither"
-        raise ValueError(
-            f"{stem}: expected either {stem.name}.txt or {stem.name}.npy, found {what}"
-        )
     if ".txt" in found:
         return SemanticInput(_read_ids(found[".txt"], num_vertices, classes))
     path = found[".npy"]
     array = _read_array(path, num_vertices)
+    if array.ndim == 2 and array.shape[1] == 1 < len(classes):
+        array = array[:, 0]
     if array.ndim == 1:
         return SemanticInput(_checked_ids(path, array, num_vertices, classes))
     if array.ndim != 2 or array.shape[1] != len(classes):
@@ -102,12 +122,16 @@ def read_semantic_input(
             f"{len(classes)} classes [{num_vertices}, {len(classes)}], found shape "
             f"{list(array.shape)}; --scores=features takes other vectors"
         )
-    values = _finite_floats(path, array)
-    values = _softmax(values) if scores == LOGITS else _checked_probabilities(path, values)
-    return SemanticInput(_best_classes(values, classes), values, probabilities=True)
+    if scores == LOGITS:
+        values = softmax(_floats(array), f"{path}: expected finite numbers")
+    else:
+        values = _checked_probabilities(path, _finite_floats(path, array))
+    return SemanticInput(best_classes(values, classes), values, probabilities=True)
 
 
-def apply(voxel_scene: VoxelScene, given: SemanticInput, classes: ClassSet) -> VoxelScene:
+def with_semantic_input(
+    voxel_scene: VoxelScene, given: SemanticInput, classes: ClassSet
+) -> VoxelScene:
     """Returns the scene with this input; its instances stay as they are.
 
     A voxel gets the majority of its vertices' ids and the mean of their features; where these are
@@ -118,25 +142,61 @@ def apply(voxel_scene: VoxelScene, given: SemanticInput, classes: ClassSet) -> V
     """
     changed = voxels.with_input(voxel_scene, given.semantic_ids, given.features)
     if given.probabilities and changed.features is not None:
-        semantic_ids = _best_classes(changed.features, classes)
+        semantic_ids = best_classes(changed.features, classes)
         changed = dataclasses.replace(changed, semantic_ids=semantic_ids)
     return changed
 
 
-def _best_classes(probabilities: Array, classes: ClassSet) -> Array:
+def best_classes(probabilities: Array, classes: ClassSet) -> Array:
     """Returns int32 [N], the id of the class whose column is largest, the first of equals."""
     return np.array(classes.ids, np.int32)[probabilities.argmax(axis=1)]
 
 
+def softmax(logits: Array, expected: str) -> Array:
+    """Returns the probabilities [N, C] that logits stand for, in the same precision.
+
+    Args:
+        logits: floating point [N, C]; -inf is the logarithm of 0.
+        expected: how the sentence on wrong ones begins: the file, and what it should hold.
+
+    Raises:
+        ValueError: a row with NaN or infinity, or without any finite number.
+    """
+    largest = logits.max(axis=1, keepdims=True)
+    wrong = np.count_nonzero(~np.isfinite(largest))
+    if wrong:
+        raise ValueError(f"{expected}, found NaN or infinity in {wrong} of {len(logits)} rows")
+    powers = np.exp(logits - largest)
+    return powers / powers.sum(axis=1, keepdims=True)
+
+
 def _read_ids(path: pathlib.Path, num_vertices: int, classes: ClassSet) -> Array:
-    lines = path.read_bytes().split()
-    try:
-        # Few ids, many lines: each is turned into a number once.
-        number_of = {text: int(text) for text in set(lines)}
-    except ValueError as error:
-        raise ValueError(f"{path}: expected a class id in each line, found {error}") from error
-    ids = np.array([number_of[text] for text in lines], object)
+    text = path.read_text(encoding="utf-8-sig", errors="replace")
+    words = text.split()
+    # Few ids, many lines: each is turned into a number once.
+    number_of = {word: _whole_number(word) for word in set(words)}
+    if None in number_of.values():
+        number, word = next(
+            (number, word)
+            for number, line in enumerate(text.splitlines(), start=1)
+            for word in line.split()
+            if number_of[word] is None
+        )
+        raise ValueError(
+            f"{path}: expected a class id in each line, found '{word[:40]}' in line {number}"
+        )
+    ids = np.array([number_of[word] for word in words], object)
     return _checked_ids(path, ids, num_vertices, classes)
+
+
+def _whole_number(word: str) -> int | None:
+    """Returns what `5`, `5.0` or `5.000e+00` says, None for anything but a whole number."""
+    try:
+        number = float(word)
+    except ValueError:
+        return None
+    # Python takes 1_0 for 10.
+    return int(number) if number.is_integer() and "_" not in word else None
 
 
 def _checked_ids(path: pathlib.Path, ids: Array, num_vertices: int, classes: ClassSet) -> Array:
@@ -145,12 +205,13 @@ def _checked_ids(path: pathlib.Path, ids: Array, num_vertices: int, classes: Cla
         raise ValueError(
             f"{path}: expected {num_vertices} class ids, one for each vertex, found {len(ids)}"
         )
-    if ids.dtype.kind not in "iuO":
-        raise ValueError(f"{path}: expected integers as class ids, found {ids.dtype}")
+    if ids.dtype.kind == "f" and (broken := ids[ids != np.floor(ids)]).size:
+        raise ValueError(f"{path}: expected whole numbers as class ids, found {broken[0]}")
     wrong = sorted(set(ids.tolist()) - {0, *classes.ids})
     if wrong:
+        hint = " (NYU40 ids, not 0 to 19)" if classes == SCANNET20 else ""
         raise ValueError(
-            f"{path}: expected class ids among {list(classes.ids)} (or 0), found {wrong[:5]}"
+            f"{path}: expected class ids among {list(classes.ids)} (or 0), found {wrong[:5]}{hint}"
         )
     return ids.astype(np.int32)
 
@@ -173,9 +234,13 @@ def _read_array(path: pathlib.Path, num_vertices: int) -> Array:
     return array
 
 
-def _finite_floats(path: pathlib.Path, array: Array) -> Array:
+def _floats(array: Array) -> Array:
     with np.errstate(over="ignore"):
-        values = array.astype(np.float32)
+        return array.astype(np.float32)
+
+
+def _finite_floats(path: pathlib.Path, array: Array) -> Array:
+    values = _floats(array)
     wrong = np.count_nonzero(~np.isfinite(values).all(axis=1))
     if wrong:
         raise ValueError(
@@ -199,8 +264,3 @@ def _checked_probabilities(path: pathlib.Path, values: Array) -> Array:
             f"{sums[wrong][0]:.3g}; if these are logits, give --scores=logits"
         )
     return values
-
-
-def _softmax(logits: Array) -> Array:
-    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return powers / powers.sum(axis=1, keepdims=True)
