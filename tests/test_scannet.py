@@ -438,3 +438,19 @@ def test_test_scenes_may_lie_among_the_others(tmp_path):
     assert scannet.scene_folder(tmp_path, "val", "a") == tmp_path / "scans" / "a"
     # A scene that is nowhere is missed where test scenes belong.
     assert scannet.scene_folder(tmp_path, "test", "c") == tmp_path / "scans_test" / "c"
+
+
+def test_vertex_counts_are_read_from_the_headers(tmp_path):
+    for folder, name, count in (("scans_test", "desk", 4), ("scans", "lab", 6)):
+        mesh = tmp_path / folder / name / f"{name}_vh_clean_2.ply"
+        mesh.parent.mkdir(parents=True)
+        ply.write_ply(mesh, np.zeros((count, 3)), faces=np.array([[0, 1, 2]]))
+    assert scannet.read_vertex_counts(tmp_path, ["desk", "lab"]) == {"desk": 4, "lab": 6}
+    mesh.write_bytes(b"ply\r\nformat ascii 1.0\r\nelement  vertex  9\r\nend_header\r\n")
+    assert scannet.read_vertex_counts(tmp_path, ["lab"]) == {"lab": 9}
+    for content in (b"", b"ply\nformat ascii 1.0\nelement face 9\nend_header\n", b"obj\n"):
+        mesh.write_bytes(content)
+        with pytest.raises(ValueError, match=r"lab_vh_clean_2\.ply: expected a"):
+            scannet.read_vertex_counts(tmp_path, ["lab"])
+    with pytest.raises(ValueError, match=r"attic_vh_clean_2\.ply: expected a PLY file, found no"):
+        scannet.read_vertex_counts(tmp_path, ["attic"])

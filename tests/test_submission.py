@@ -8,7 +8,6 @@ import zipfile
 import numpy as np
 import pytest
 
-from mtml_tf.scans import ply
 from mtml_tf.scene import Instance
 from mtml_tf.scoring import submission
 from mtml_tf.scoring.benchmark_format import write_predictions
@@ -205,22 +204,6 @@ def test_a_zip_that_exists_is_refused_before_anything_is_checked(tmp_path):
     with pytest.raises(ValueError, match=r"a\.zip: exists already"):
         submission.pack_submission(tmp_path / "nowhere", tmp_path / "a.zip", SCENES, COUNTS)
     assert (tmp_path / "a.zip").read_text() == "mine"
-
-
-def test_the_vertex_count_is_read_from_the_header(tmp_path):
-    for split, name, count in (("scans_test", "desk", 4), ("scans", "lab", 6)):
-        mesh = tmp_path / split / name / f"{name}_vh_clean_2.ply"
-        mesh.parent.mkdir(parents=True)
-        ply.write_ply(mesh, np.zeros((count, 3)), faces=np.array([[0, 1, 2]]))
-    assert submission.read_vertex_counts(tmp_path, SCENES) == COUNTS
-    mesh.write_bytes(b"ply\r\nformat ascii 1.0\r\nelement vertex 9\r\nend_header\r\n")
-    assert submission.read_vertex_counts(tmp_path, ["lab"]) == {"lab": 9}
-    for content in (b"", b"ply\nformat ascii 1.0\nelement face 9\nend_header\n", b"obj\n"):
-        mesh.write_bytes(content)
-        with pytest.raises(ValueError, match=r"lab_vh_clean_2\.ply: expected a PLY file with a li"):
-            submission.read_vertex_counts(tmp_path, ["lab"])
-    with pytest.raises(ValueError, match=r"attic_vh_clean_2\.ply: expected a mesh of each scene"):
-        submission.read_vertex_counts(tmp_path, ["attic"])
 
 
 def test_lists_of_scenes_and_counts_are_read(tmp_path):

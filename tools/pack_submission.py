@@ -3,6 +3,7 @@
 from absl import flags
 
 from mtml_tf import program
+from mtml_tf.scans import scannet
 from mtml_tf.scoring import submission
 
 FLAGS = flags.FLAGS
@@ -21,7 +22,7 @@ def main() -> None:
     names = submission.read_scene_list(FLAGS.scenes) if FLAGS.scenes else submission.TEST_SCENES
     counts = None
     if FLAGS.scannet_dir:
-        counts = submission.read_vertex_counts(FLAGS.scannet_dir, names)
+        counts = scannet.read_vertex_counts(FLAGS.scannet_dir, names)
     elif FLAGS.vertex_counts:
         counts = submission.read_vertex_count_table(FLAGS.vertex_counts)
     packed = submission.pack_submission(

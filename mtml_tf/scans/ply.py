@@ -101,6 +101,23 @@ def read_ply(path: str | pathlib.Path) -> dict[str, np.ndarray]:
     return result
 
 
+def read_vertex_count(path: str | pathlib.Path) -> int:
+    """Returns the number of vertices that the header of a PLY file states.
+
+    Raises:
+        ValueError: no such file, not a PLY file, a damaged header, or one without vertices.
+    """
+    path = pathlib.Path(path)
+    if not path.is_file():
+        raise ValueError(f"{path}: expected a PLY file, found no such file")
+    with path.open("rb") as file:
+        _, elements, _ = _parse_header(path, file.read(_MAX_HEADER_BYTES))
+    for element in elements:
+        if element.name == "vertex":
+            return element.count
+    raise ValueError(f"{path}: expected an element 'vertex' in the PLY header, found none")
+
+
 def write_ply(
     path: str | pathlib.Path,
     vertices: np.ndarray,

@@ -9,13 +9,13 @@ import csv
 import dataclasses
 import json
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from mtml_tf.classes import SCANNET20
-from mtml_tf.scans import scan, scannet_files
+from mtml_tf.scans import ply, scan, scannet_files
 from mtml_tf.scans.scannet_writer import RawGroup
 from mtml_tf.scene import Scene
 from mtml_tf.scoring.ground_truth import INSTANCES_PER_CLASS
@@ -182,6 +182,21 @@ def read_segments(folder: str | pathlib.Path, count: int) -> Array:
             f"found {len(values)}"
         )
     return _integers(path, "segIndices", values)
+
+
+def read_vertex_counts(scannet_dir: str | pathlib.Path, names: Iterable[str]) -> dict[str, int]:
+    """Returns the number of vertices of test scenes, from the headers of their meshes.
+
+    Scenes that are not in `scans_test/` are looked for in `scans/`.
+
+    Raises:
+        ValueError: a mesh that is missing or has no number of vertices in its header.
+    """
+    counts = {}
+    for name in names:
+        folder = scene_folder(scannet_dir, scannet_files.TEST_SPLIT, name)
+        counts[name] = ply.read_vertex_count(_path(folder, scannet_files.MESH))
+    return counts
 
 
 def benchmark_ids(scene: Scene) -> Array:

@@ -8,7 +8,6 @@ unpacks to less than 12 GB.
 import dataclasses
 import os
 import pathlib
-import re
 import zipfile
 from collections.abc import Mapping, Sequence
 
@@ -22,10 +21,6 @@ from mtml_tf.scoring.benchmark_format import parse_line, read_integers, read_tex
 TEST_SCENES = tuple(f"scene{number:04d}_00" for number in range(707, 807))
 MAX_UNPACKED_BYTES = 12 * 10**9
 _MOST_LISTED = 100
-_MOST_HEADER_BYTES = 1 << 16
-_VERTEX_COUNT = re.compile(
-    rb"ply[ \t]*\r?\n(?:.*\n)*?element vertex (\d{1,18})[ \t]*\r?\n(?:.*\n)*?end_header"
-)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -226,22 +221,6 @@ def read_scene_list(path: str | pathlib.Path) -> tuple[str, ...]:
     return tuple(names)
 
 
-def read_vertex_counts(
-    scannet_dir: str | pathlib.Path, scene_names: Sequence[str] = TEST_SCENES
-) -> dict[str, int]:
-    """Reads the number of vertices of each scene from the headers of its mesh.
-
-    Args:
-        scannet_dir: folder with `scans_test/<id>/<id>_vh_clean_2.ply`, or `scans/` for scenes that
-            are not in `scans_test/`.
-        scene_names: the scenes.
-
-    Raises:
-        ValueError: a mesh that is missing or has no number of vertices in its header.
-    """
-    return {name: _read_vertex_count(_find_mesh(scannet_dir, name)) for name in scene_names}
-
-
 def read_vertex_count_table(path: str | pathlib.Path) -> dict[str, int]:
     """Reads numbers of vertices from a text file of `scene count` lines.
 
@@ -258,25 +237,3 @@ def read_vertex_count_table(path: str | pathlib.Path) -> dict[str, int]:
             raise ValueError(f"{path}: expected 'scene count' in line {number}, found '{line}'")
         counts[fields[0]] = int(fields[1])
     return counts
-
-
-def _find_mesh(scannet_dir: str | pathlib.Path, name: str) -> pathlib.Path:
-    meshes = [
-        pathlib.Path(scannet_dir) / split / name / f"{name}_vh_clean_2.ply"
-        for split in ("scans_test", "scans")
-    ]
-    for mesh in meshes:
-        if mesh.is_file():
-            return mesh
-    raise ValueError(f"{meshes[0]}: expected a mesh of each scene, found none (nor in 'scans')")
-
-
-def _read_vertex_count(path: pathlib.Path) -> int:
-    with path.open("rb") as file:
-        found = _VERTEX_COUNT.match(file.read(_MOST_HEADER_BYTES))
-    if found is None:
-        raise ValueError(
-            f"{path}: expected a PLY file with a line 'element vertex COUNT' in its header, found "
-            "none"
-        )
-    return int(found[1])
