@@ -267,7 +267,7 @@ def test_a_missing_folder_is_named(tmp_path):
     with pytest.raises(
         ValueError,
         match=rf"{tmp_path / 'none'}: expected a data folder with manifest.json, found no such "
-        "folder; tools/make_toy.py and tools/prepare_scans.py make one",
+        "folder; tools/make_toy.py, tools/prepare_scans.py and tools/prepare_scannet.py make one",
     ):
         DataFolder(tmp_path / "none")
 

@@ -347,7 +347,7 @@ def test_a_missing_data_folder_is_told_in_one_sentence_with_exit_1(tmp_path):
     assert not [text for text in noise if text.startswith(("error:", "Traceback"))]
     assert line == (
         f"error: {tmp_path / 'none'}: expected a data folder with manifest.json, found no such "
-        "folder; tools/make_toy.py and tools/prepare_scans.py make one"
+        "folder; tools/make_toy.py, tools/prepare_scans.py and tools/prepare_scannet.py make one"
     )
 
 
