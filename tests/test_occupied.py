@@ -108,3 +108,19 @@ def test_both_run_in_a_graph_of_unknown_shape():
     for grid_shape in ((4, 4, 4), (8, 2, 6)):
         voxels = random_voxels(rng, 2, grid_shape, 9)
         assert both(voxels, rng.normal(size=(9, 2)), [2, *grid_shape]).shape == (9, 2)
+
+
+def test_channels_give_what_their_one_hot_gives():
+    rng = np.random.default_rng(0)
+    voxels = random_voxels(rng, 2, (8, 6, 4), 60)
+    channels = rng.integers(-1, 3, 60).astype(np.int32)  # -1: no channel
+    kernel = rng.normal(size=(7, 7, 7, 3, 4))
+
+    def of(features):
+        def scattered(kernel):
+            grid = tf.constant([2, 8, 6, 4])
+            return scattered_convolution(tf.constant(voxels), features, grid, kernel)
+
+        return values_and_gradients(scattered, kernel)
+
+    assert_all_close(of(tf.constant(channels)), of(tf.one_hot(channels, 3, dtype=tf.float64)))

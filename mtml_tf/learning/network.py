@@ -13,6 +13,7 @@ Every convolution has a bias, stride 1 and 'same' padding. Sizes in comments are
 """
 
 import functools
+from collections.abc import Callable
 
 from mtml_tf.config import NetworkConfig
 from mtml_tf.learning.backend import keras, tf
@@ -33,9 +34,46 @@ class DilatedConv3D(keras.layers.Conv3D):
         """Returns [B, X, Y, Z, filters] for inputs [B, X, Y, Z, channels]."""
         if not _dilates_natively(inputs.dtype):
             return super().convolution_op(inputs, kernel)
-        return tf.nn.conv3d(
-            inputs, kernel, strides=[1] * 5, padding="SAME", dilations=[1, *self.dilation_rate, 1]
-        )
+        return _dilated_convolution(inputs, kernel, self.dilation_rate)
+
+
+def _dilated_convolution(
+    inputs: tf.Tensor, kernel: tf.Tensor, rates: tuple[int, int, int]
+) -> tf.Tensor:
+    """'Same' convolution with native dilation, whose kernel's gradient needs none.
+
+    On a CPU that gradient is twice as slow as an undilated one. A dilated convolution is one
+    undilated convolution of each grid that every rate-th voxel makes; summed over these grids,
+    the products that make the kernel's gradient are the same.
+    """
+
+    @tf.custom_gradient
+    def convolve(
+        inputs: tf.Tensor, kernel: tf.Tensor
+    ) -> tuple[tf.Tensor, Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]]:
+        settings = {"strides": [1] * 5, "padding": "SAME"}
+
+        def gradient(upstream: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            of_inputs = tf.raw_ops.Conv3DBackpropInputV2(
+                input_sizes=tf.shape(inputs),
+                filter=kernel,
+                out_backprop=upstream,
+                dilations=[1, *rates, 1],
+                **settings,
+            )
+            beyond = -tf.shape(inputs)[1:4] % rates  # zeros that fill the last grids
+            paddings = tf.stack([tf.zeros_like(beyond), beyond], axis=1)
+            of_kernel = tf.raw_ops.Conv3DBackpropFilterV2(
+                input=tf.space_to_batch(inputs, rates, paddings),
+                filter_sizes=kernel.shape,
+                out_backprop=tf.space_to_batch(upstream, rates, paddings),
+                **settings,
+            )
+            return of_inputs, of_kernel
+
+        return tf.nn.conv3d(inputs, kernel, dilations=[1, *rates, 1], **settings), gradient
+
+    return convolve(inputs, kernel)
 
 
 @functools.cache

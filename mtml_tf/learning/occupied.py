@@ -17,47 +17,95 @@ def scattered_convolution(
 ) -> tf.Tensor:
     """'Same' convolution of a grid that is zero outside `voxels`.
 
-    Every voxel adds its own row of kernel taps to its neighbourhood. A convolution takes input
-    o + k - r for tap k of output o (r the radius), so the input at v reaches the outputs
-    v + r - k: with the kernel turned around, v - r + k.
+    A convolution takes input o + k - r for tap k of output o (r the radius), so the input at v
+    reaches the outputs v + r - k: with the kernel turned around, v - r + k.
 
-    All taps along z are added as one piece of memory, which is what makes this fast. Pieces must
-    not overlap by halves, so voxels of equal z modulo the kernel size share a layer, in which
-    the pieces lie end to end; the layers, each shifted by its remainder, are then added up.
+    Along y the taps are summed first: one matrix product gives, for every place that has a voxel
+    within reach along y, what it adds to the outputs around it in x and z. For each step along x
+    these are the values of all taps along z, which are added as one piece of memory. Pieces must
+    not overlap by halves, so voxels of equal z modulo the kernel size share a layer, in which the
+    pieces lie end to end; the layers, each shifted by its remainder, are added up. One layer is
+    made after the other, to save memory.
 
     Args:
         voxels: int32 [m, 4], batch, x, y, z.
-        features: float32 [m, C].
+        features: float32 [m, C], or int32 [m], the one channel that is 1 (-1 none).
         grid: int32 [4], B, X, Y, Z.
         kernel: float32 [size, size, size, C, filters], size odd and at least 3.
 
     Returns:
         float32 [B, X, Y, Z, filters].
     """
-    size, filters = kernel.shape[0], kernel.shape[-1]
-    radius = size // 2
-    by_channel = tf.transpose(kernel[::-1, ::-1, ::-1], [3, 0, 1, 2, 4])
-    kernel_rows = features @ tf.reshape(by_channel, [kernel.shape[3], -1])  # [m, taps * filters]
+    size, channels, filters = kernel.shape[0], kernel.shape[3], kernel.shape[4]
+    radius, reach = size // 2, size - 1
     batch, x_size, y_size, z_size = tf.unstack(grid)
-    x_padded, y_padded = x_size + 2 * radius, y_size + 2 * radius  # taps beyond the grid
-    pieces = (z_size + 2 * size) // size + 1  # along z in a layer; the first is left empty
+    x_padded, y_padded = x_size + reach, y_size + reach  # taps beyond the grid
+    filled = (z_size + reach) // size
+    pieces = filled + 3  # along z in a layer: those with voxels, an empty one before, two behind
     image, x, y, z = tf.unstack(voxels, axis=1)
-    row = (z % size) * batch + image
-    row = row[:, None] * x_padded + x[:, None] + tf.range(size)  # [m, 7]
-    row = row[:, :, None] * y_padded + y[:, None, None] + tf.range(size)  # [m, 7, 7]
-    row = row * pieces + (z // size + 1)[:, None, None]
-    layers = _sum_rows(
-        tf.reshape(kernel_rows, [-1, size * filters]),
-        tf.reshape(row, [-1]),
-        size * batch * x_padded * y_padded * pieces,
+    taps = tf.transpose(kernel[::-1, :, ::-1], [1, 3, 0, 2, 4])  # y, channel, x, z, filter
+    taps = tf.reshape(taps, [size * channels, size * size * filters])
+    steps = tf.range(size)
+
+    # Row of the voxel + 1 (0 none) at each place: the lines along y, with room at both ends.
+    places = tf.stack([z % size, image, x, z // size, y + reach], axis=1)
+    lines = tf.scatter_nd(
+        places,
+        tf.range(1, tf.shape(voxels)[0] + 1),
+        tf.stack([size, batch, x_size, filled, y_padded + reach]),
     )
-    layers = tf.reshape(layers, [size, batch, x_padded, y_padded, pieces * size, filters])
-    shifted = []
-    for remainder, layer in enumerate(tf.unstack(layers)):
-        start = size + radius - remainder
-        inner = layer[:, radius:-radius, radius:-radius, start : start + z_size]
-        shifted.append(inner)
-    return tf.add_n(shifted)
+    if features.dtype.is_integer:
+        features = tf.concat([[-1], features], axis=0)
+    else:
+        features = tf.pad(features, [[1, 0], [0, 0]])
+
+    summed: list[tf.Tensor] = []
+    for remainder in range(size):
+        with tf.control_dependencies(summed[-1:]):
+            line = tf.reshape(lines[remainder], [-1, y_padded + reach, 1])
+        in_reach = tf.nn.max_pool1d(tf.cast(line > 0, tf.float32), size, 1, "VALID")
+        rows = tf.cast(tf.where(in_reach[..., 0] > 0), tf.int32)  # [n, 2], line, y
+        first = rows[:, 0] * (y_padded + reach) + rows[:, 1]
+        around = tf.gather(tf.reshape(line, [-1]), first[:, None] + steps)  # [n, size]
+        values = tf.gather(features, around)
+        if features.dtype.is_integer:
+            values = _one_hot_product(values, taps)
+        else:
+            values = tf.reshape(values, [-1, size * channels]) @ taps
+        column, piece = rows[:, 0] // filled, rows[:, 0] % filled
+        column = column // x_size * x_padded + column % x_size
+        target = (column[:, None] + steps) * y_padded + rows[:, 1:]  # [n, size]
+        layer = _sum_rows(
+            tf.reshape(values, [-1, size * filters]),
+            tf.reshape(target * pieces + piece[:, None] + 1, [-1]),
+            batch * x_padded * y_padded * pieces,
+        )
+        layer = tf.reshape(layer, [batch, x_padded, y_padded, pieces * size, filters])
+        start = tf.stack([0, radius, radius, size + radius - remainder, 0])
+        shifted = _crop(layer, start, tf.concat([grid, [filters]], axis=0))
+        summed.append(shifted + summed[-1] if summed else shifted)
+    return summed[-1]
+
+
+def _one_hot_product(channels: tf.Tensor, matrix: tf.Tensor) -> tf.Tensor:
+    """The product of the one-hot of `channels` [n, k] (-1 none) and `matrix` [k * C, F]: [n, F].
+
+    The product adds rows of the matrix; its gradient is faster as a product.
+    """
+    steps, depth = channels.shape[1], matrix.shape[0] // channels.shape[1]
+
+    @tf.custom_gradient
+    def product(matrix: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor], tf.Tensor]]:
+        def gradient(upstream: tf.Tensor) -> tf.Tensor:
+            one_hot = tf.one_hot(channels, depth, dtype=upstream.dtype)
+            return tf.matmul(tf.reshape(one_hot, [-1, steps * depth]), upstream, transpose_a=True)
+
+        found = tf.where(channels >= 0)  # [., 2], in the order of the rows
+        row = found[:, 1] * depth + tf.cast(tf.gather_nd(channels, found), tf.int64)
+        total = tf.sparse.segment_sum(matrix, row, found[:, 0], tf.shape(channels)[0])
+        return total, gradient
+
+    return product(matrix)
 
 
 def _sum_rows(rows: tf.Tensor, segments: tf.Tensor, count: tf.Tensor) -> tf.Tensor:
@@ -70,6 +118,19 @@ def _sum_rows(rows: tf.Tensor, segments: tf.Tensor, count: tf.Tensor) -> tf.Tens
         )
 
     return summed(rows)
+
+
+def _crop(values: tf.Tensor, start: tf.Tensor, shape: tf.Tensor) -> tf.Tensor:
+    """`tf.slice`, whose own gradient takes ten times as long as this one."""
+
+    @tf.custom_gradient
+    def cropped(values: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor], tf.Tensor]]:
+        behind = tf.shape(values) - start - shape
+        return tf.slice(values, start, shape), lambda upstream: tf.pad(
+            upstream, tf.stack([start, behind], axis=1)
+        )
+
+    return cropped(values)
 
 
 def transposed_convolution(voxels: tf.Tensor, half: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
@@ -104,7 +165,8 @@ def transposed_convolution(voxels: tf.Tensor, half: tf.Tensor, kernel: tf.Tensor
             neighbours.append(((image * grid[1] + x) * grid[2] + y) * grid[3] + z)
             tap = tuple(3 - 3 * odd[a] if far[a] else 1 + odd[a] for a in range(3))
             taps.append(kernel[tap])
-        gathered = tf.gather(flat_half, tf.stack(neighbours, axis=1))  # [p, 8, in]
+        with tf.control_dependencies(values[-1:]):  # one after the other, to save memory
+            gathered = tf.gather(flat_half, tf.stack(neighbours, axis=1))  # [p, 8, in]
         values.append(tf.reshape(gathered, [-1, 8 * channels]) @ tf.concat(taps, axis=0))
         rows.append(tf.cast(members, tf.int32))
     return tf.dynamic_stitch(rows, values)

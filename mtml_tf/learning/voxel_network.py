@@ -49,12 +49,8 @@ class VoxelNetwork(keras.Model):
         grid = tf.concat(
             [tf.shape(coordinates)[:1], tf.reduce_max(inputs["grid_shape"], axis=0)], axis=0
         )
-        if "features" in inputs:
-            features = tf.gather_nd(inputs["features"], rows)
-        else:  # channel -1 becomes a row of zeros
-            features = tf.one_hot(
-                tf.gather_nd(inputs["channels"], rows), self.config.input_channels
-            )
+        # [m, C], or [m] channels
+        features = tf.gather_nd(inputs["features" if "features" in inputs else "channels"], rows)
 
         values = self._dense_values if self._is_dense else self._occupied_values
         padded_shape = tf.concat(
@@ -70,6 +66,8 @@ class VoxelNetwork(keras.Model):
     def _scatter(self, voxels: tf.Tensor, features: tf.Tensor, grid: tf.Tensor) -> tf.Tensor:
         """The input grid: [B, X, Y, Z, C]."""
         channels = self.config.input_channels
+        if features.dtype.is_integer:
+            features = tf.one_hot(features, channels)  # channel -1 becomes a row of zeros
         dense = tf.scatter_nd(voxels, features, tf.concat([grid, [channels]], axis=0))
         return tf.ensure_shape(dense, [None, None, None, None, channels])
 
