@@ -1,11 +1,55 @@
-"""Files that appear whole or not at all, and are never overwritten unasked."""
+"""Reads text; writes files that appear whole or not at all, and overwrites none unasked."""
 
 import contextlib
+import fcntl
 import os
 import pathlib
 import shutil
 import tempfile
 from collections.abc import Iterator
+
+
+def read_text(path: str | pathlib.Path, encoding: str = "utf-8-sig", errors: str = "strict") -> str:
+    """Reads a whole text file.
+
+    Args:
+        path: the file.
+        encoding: `utf-8-sig`, or `utf-8` where a byte order mark is to stay in the text.
+        errors: `replace` takes anything; see `bytes.decode`.
+
+    Raises:
+        ValueError: no such file, one that can't be read, or one that is not in UTF-8.
+    """
+    try:
+        return pathlib.Path(path).read_text(encoding=encoding, errors=errors)
+    except (OSError, UnicodeDecodeError) as error:
+        reason = str(error)
+        if isinstance(error, OSError):
+            missing = isinstance(error, FileNotFoundError)
+            reason = "no such file" if missing else error.strerror or reason
+        raise ValueError(f"{path}: expected a text file in UTF-8, found {reason}") from error
+
+
+def read_scene_list(path: str | pathlib.Path) -> tuple[str, ...]:
+    """Reads a list of scenes, a name a line.
+
+    Raises:
+        ValueError: no such file, no name, a name with spaces or slashes, or one that is there
+            twice.
+    """
+    names = [line.strip() for line in read_text(path).splitlines() if line.strip()]
+    if not names:
+        raise ValueError(f"{path}: expected the name of a scene in each line, found none")
+    seen: set[str] = set()
+    for name in names:
+        if len(name.split()) != 1 or "/" in name:
+            raise ValueError(
+                f"{path}: expected scene names without spaces and slashes, found '{name}'"
+            )
+        if name in seen:
+            raise ValueError(f"{path}: expected each scene once, found '{name}' twice")
+        seen.add(name)
+    return tuple(names)
 
 
 @contextlib.contextmanager
@@ -62,6 +106,25 @@ def writing_folder(path: str | pathlib.Path, overwrite: bool = False) -> Iterato
         _replace_folder(temporary, path)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def locked(folder: str | pathlib.Path) -> Iterator[None]:
+    """Keeps other processes that lock the same folder waiting until it is left.
+
+    For what is read, changed and written again. No file remains of the lock, and it ends with the
+    process. Where a file system knows no locks, nobody waits.
+
+    Args:
+        folder: one that exists.
+    """
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        with contextlib.suppress(OSError):
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
 
 
 def sync_files(folder: pathlib.Path) -> None:

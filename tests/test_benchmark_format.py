@@ -197,7 +197,7 @@ def test_a_mask_has_a_line_for_each_vertex(folder, num_vertices):
 
 
 def test_missing_files_are_named(folder):
-    with pytest.raises(ValueError, match=r"lab\.txt: expected a readable file, found: No such"):
+    with pytest.raises(ValueError, match=r"lab\.txt: expected a text file in UTF-8, found no su"):
         form.read_predictions(folder, "lab", 4)
     describe(folder, "predicted_masks/none.txt 3 0.5\n")
     with pytest.raises(ValueError, match=r"none\.txt: expected a readable file, found: No such"):
@@ -209,7 +209,7 @@ def test_missing_files_are_named(folder):
 
 def test_a_description_that_is_no_text_is_refused(folder):
     (folder / "desk.txt").write_bytes(b"\xff\xfe\n")
-    with pytest.raises(ValueError, match="expected text in UTF-8"):
+    with pytest.raises(ValueError, match="expected a text file in UTF-8, found 'utf-8' codec"):
         form.read_predictions(folder, "desk", 4)
 
 

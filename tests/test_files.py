@@ -1,6 +1,7 @@
-"""Tests of files that appear whole or not at all."""
+"""Tests of text that is read, and of files that appear whole or not at all."""
 
 import stat
+import threading
 
 import pytest
 
@@ -9,6 +10,68 @@ from mtml_tf import files
 
 def names_in(folder):
     return sorted(path.name for path in folder.iterdir())
+
+
+def test_text_is_read_and_a_byte_order_mark_is_none(tmp_path):
+    path = tmp_path / "a.txt"
+    path.write_bytes("\ufeffgröße\r\n".encode())
+    assert files.read_text(path) == "größe\n"
+    assert files.read_text(str(path), encoding="utf-8") == "\ufeffgröße\n"
+    path.write_bytes(b"a\xff")
+    assert files.read_text(path, errors="replace") == "a\ufffd"
+
+
+def test_what_is_no_text_is_told_in_one_sentence(tmp_path):
+    path = tmp_path / "a.txt"
+    with pytest.raises(
+        ValueError, match=r"a\.txt: expected a text file in UTF-8, found no such fi"
+    ):
+        files.read_text(path)
+    with pytest.raises(ValueError, match="expected a text file in UTF-8, found Is a directory"):
+        files.read_text(tmp_path)
+    path.write_bytes(b"a\xff")
+    with pytest.raises(
+        ValueError, match="expected a text file in UTF-8, found 'utf-8' codec can't"
+    ):
+        files.read_text(path)
+
+
+def test_lists_of_scenes_are_read(tmp_path):
+    path = tmp_path / "list.txt"
+    path.write_text("desk\r\n\n lab\n")
+    assert files.read_scene_list(path) == ("desk", "lab")
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("", "expected the name of a scene in each line, found none"),
+        ("my desk\n", "without spaces and slashes, found 'my desk'"),
+        ("a/desk\n", "without spaces and slashes, found 'a/desk'"),
+        ("desk\nlab\ndesk\n", "expected each scene once, found 'desk' twice"),
+    ],
+)
+def test_a_list_of_scenes_that_is_none_is_told(text, sentence, tmp_path):
+    path = tmp_path / "list.txt"
+    path.write_text(text)
+    with pytest.raises(ValueError, match=rf"list\.txt: .*{sentence}"):
+        files.read_scene_list(path)
+
+
+def test_a_locked_folder_is_waited_for(tmp_path):
+    done = threading.Event()
+
+    def wait():
+        with files.locked(tmp_path):
+            done.set()
+
+    other = threading.Thread(target=wait)
+    with files.locked(tmp_path):
+        other.start()
+        assert not done.wait(0.2)
+    other.join(10)
+    assert done.is_set()
+    assert names_in(tmp_path) == []
 
 
 def test_a_file_appears_only_when_it_is_whole(tmp_path):

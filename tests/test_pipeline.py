@@ -27,8 +27,14 @@ def folder(tmp_path_factory):
     path = tmp_path_factory.mktemp("pipeline") / "data"
     assert len({len(scene.coordinates) for scene in SCENES}) == 5
     val = [box_scene(seed) for seed in (10, 11, 12)]
-    featured = [box_scene(seed, with_features=True) for seed in (20, 21)]
-    return DataFolder(write_folder(path, train=SCENES, val=val, featured=featured, one=SCENES[:1]))
+    return DataFolder(write_folder(path, train=SCENES, val=val, one=SCENES[:1]))
+
+
+@pytest.fixture(scope="module")
+def featured(tmp_path_factory):
+    """Two scenes with feature vectors."""
+    scenes = [box_scene(seed, with_features=True) for seed in (20, 21)]
+    return DataFolder(write_folder(tmp_path_factory.mktemp("featured") / "data", val=scenes))
 
 
 def take(dataset, count):
@@ -75,7 +81,7 @@ def test_batches_are_padded_scenes_in_order(folder):
         assert_same_batches([batch], [expected])
 
 
-def test_types_are_as_told(folder):
+def test_types_are_as_told(folder, featured):
     for split, training in (("train", True), ("val", False)):
         spec = make_dataset(folder, split, FULL, training=training).element_spec
         described = {k: (v.dtype.name, v.shape.as_list()) for k, v in spec.items()}
@@ -85,7 +91,7 @@ def test_types_are_as_told(folder):
             "grid_shape": ("int32", [None, 3]),
             "channels": ("int32", [None, None]),
         }
-    spec = make_dataset(folder, "featured", FULL).element_spec
+    spec = make_dataset(featured, "val", FULL).element_spec
     assert "channels" not in spec
     assert spec["features"].shape.as_list() == [None, None, NUM_FEATURES]
     assert spec["features"].dtype == "float32"
@@ -112,15 +118,15 @@ def test_augmented_batches_keep_to_the_rules(folder):
         assert (batch["instance_ids"][batch["coordinates"][..., 0] < 0] == 0).all()
 
 
-def test_features_are_passed_on(folder):
+def test_features_are_passed_on(folder, featured):
     config = DataConfig(batch_size=2)
-    (batch,) = take(make_dataset(folder, "featured", config, training=False), -1)
-    expected = batch_of(list(folder.scenes("featured")))
+    (batch,) = take(make_dataset(featured, "val", config, training=False), -1)
+    expected = batch_of(list(featured.scenes("val")))
     np.testing.assert_array_equal(batch["features"], expected["features"])
     assert "channels" not in batch
-    featured, plain = (next(iter(folder.scenes(split))) for split in ("featured", "train"))
-    assert num_channels(featured, folder.classes) == NUM_FEATURES
-    assert num_channels(plain, folder.classes) == len(folder.classes)
+    vectors, labels = (next(data.scenes("val")) for data in (featured, folder))
+    assert num_channels(vectors, CLASSES) == NUM_FEATURES
+    assert num_channels(labels, CLASSES) == len(CLASSES)
 
 
 def test_unlabelled_voxels_have_channel_minus_1(tmp_path):
@@ -138,10 +144,11 @@ def test_a_folder_is_taken_by_its_path_too(folder):
     assert_same_batches(by_path, take(make_dataset(folder, "val", PLAIN, training=False), -1))
 
 
-@pytest.mark.parametrize("split", ["val", "featured"])
-def test_a_batch_of_one_is_what_the_dataset_gives(folder, split):
-    batches = take(make_dataset(folder, split, PLAIN, training=False), -1)
-    for scene, batch in zip(folder.scenes(split), batches, strict=True):
+@pytest.mark.parametrize("kind", ["folder", "featured"])
+def test_a_batch_of_one_is_what_the_dataset_gives(kind, request):
+    folder = request.getfixturevalue(kind)
+    batches = take(make_dataset(folder, "val", PLAIN, training=False), -1)
+    for scene, batch in zip(folder.scenes("val"), batches, strict=True):
         batch.pop("instance_ids")
         found = {k: v.numpy() for k, v in batch_of_one(scene, CLASSES).items()}
         assert_same_batches([found], [batch])

@@ -400,6 +400,30 @@ def test_scores_are_compared_only_where_they_are_read(tmp_path):
     prepare(source, tmp_path / "data", ["val"], semantic_dir=two)
 
 
+def test_the_splits_of_a_folder_have_input_of_one_width(tmp_path):
+    source = write_download(tmp_path / "raw", train=[raw_scene("a")], val=[raw_scene("b")])
+    for folder, width in (("one", 4), ("two", 3)):
+        write_ids(tmp_path / folder, [5] * NUM_VERTICES, "a", "b")
+        for name in "ab":
+            np.save(tmp_path / folder / f"{name}.npy", np.ones((NUM_VERTICES, width)))
+    prepare(source, tmp_path / "data", semantic_dir=str(tmp_path / "one"), scores="features")
+    before = contents(tmp_path / "data")
+    with pytest.raises(
+        ValueError,
+        match=r"scene b: expected 4 features a voxel like split 'train' of .*, found 3 features",
+    ):
+        two = str(tmp_path / "two")
+        prepare(source, tmp_path / "data", ["val"], semantic_dir=two, scores="features")
+    assert contents(tmp_path / "data") == before
+
+
+def test_a_scene_too_large_for_any_memory_is_prepared(tmp_path):
+    source = write_download(tmp_path / "raw", train=[raw_scene("a")])
+    prepare(source, tmp_path / "data", voxel_size=0.0005)
+    (scene,) = records.DataFolder(tmp_path / "data").scenes("train")
+    assert max(scene.grid_shape) > 10000
+
+
 def test_a_folder_of_other_classes_is_found_before_the_work_begins(tmp_path):
     source = write_download(tmp_path / "raw", train=[raw_scene("a")], val=[raw_scene("b")])
     prepare(source, tmp_path / "data")
@@ -413,7 +437,11 @@ def test_a_folder_of_other_classes_is_found_before_the_work_begins(tmp_path):
 
 @pytest.mark.parametrize("folder", ["data", "data.partial"])
 @pytest.mark.parametrize(
-    "text", ["[", "[]", "1", '{"train": []}', '{"train": {"settings": {}, "scenes": {"a": 1}}}']
+    "text",
+    [
+        *("[", "[]", "1", '{"train": []}', '{"train": {"settings": {}, "scenes": {"a": 1}}}'),
+        '{"train": {"a": {"status": "prepared", "reasons": []}}}',  # as an older version wrote it
+    ],
 )
 def test_a_damaged_report_is_found_before_the_work_begins(text, folder, tmp_path):
     source = write_download(tmp_path / "raw", train=[raw_scene("a")], val=[raw_scene("b")])

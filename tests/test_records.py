@@ -1,5 +1,6 @@
 """Tests of mtml_tf.learning.records."""
 
+import dataclasses
 import json
 import re
 
@@ -181,6 +182,73 @@ def test_an_existing_split_is_refused(folder):
     ):
         write_folder(folder, extra=scenes_of(9), val=scenes_of(9))
     assert {name: (folder / name).read_bytes() for name in files_in(folder)} == before
+
+
+def meanwhile(path, scenes, **splits):
+    """Yields scenes; before the last of them, another process adds splits to the folder."""
+    for scene in scenes[:-1]:
+        yield scene, ground_truth_ids(scene, CLASSES)
+    write_folder(path, **splits)
+    yield scenes[-1], ground_truth_ids(scenes[-1], CLASSES)
+
+
+@pytest.mark.parametrize("exists", [False, True])
+def test_splits_that_are_written_at_the_same_time_are_all_kept(exists, tmp_path):
+    path = tmp_path / "data"
+    if exists:
+        write_folder(path, test=scenes_of(1))
+    scenes = meanwhile(path, scenes_of(11, 12), val=scenes_of(20), more=scenes_of(21, 22))
+    write_data_folder(path, CLASSES, {"train": scenes})
+    data = DataFolder(path)
+    assert data.splits == (*(("test",) if exists else ()), "val", "more", "train")
+    names = {split: [scene.name for scene in data.scenes(split)] for split in data.splits}
+    assert names["train"] == ["scene_011", "scene_012"]
+    assert names["val"] == ["scene_020"]
+    assert names["more"] == ["scene_021", "scene_022"]
+
+
+def test_a_split_that_another_process_has_written_first_is_refused(tmp_path):
+    path = tmp_path / "data"
+    scenes = meanwhile(path, scenes_of(11, 12), train=scenes_of(20))
+    with pytest.raises(ValueError, match="split 'train' exists already"):
+        write_data_folder(path, CLASSES, {"train": scenes})
+    assert [entry.name for entry in DataFolder(path).entries("train")] == ["scene_020"]
+
+
+def with_features(scene, width):
+    features = np.ones((len(scene.coordinates), width), np.float32) if width else None
+    return dataclasses.replace(scene, features=features)
+
+
+@pytest.mark.parametrize(
+    ("width", "other", "sentence"),
+    [
+        (4, 3, "expected 4 features a voxel like split 'train' of {}, found 3 features a voxel"),
+        (4, 0, "expected 4 features a voxel like split 'train' of {}, found class ids as input"),
+        (0, 4, "expected class ids as input like split 'train' of {}, found 4 features a voxel"),
+    ],
+)
+def test_splits_of_other_widths_are_refused(width, other, sentence, tmp_path):
+    path = tmp_path / "data"
+    ours, theirs = with_features(box_scene(1), width), with_features(box_scene(2), other)
+    write_folder(path, train=[ours])
+    assert DataFolder(path).num_features("train") == width
+    before = {name: (path / name).read_bytes() for name in files_in(path)}
+    sentence = re.escape("scene scene_002: " + sentence.format(path) + "; prepare all splits")
+    with pytest.raises(ValueError, match=sentence):
+        write_folder(path, val=[theirs])
+    assert {name: (path / name).read_bytes() for name in files_in(path)} == before
+    # Nor within a split, in one go, or while another process writes; but all may be replaced.
+    with pytest.raises(ValueError, match=r"scene scene_002: expected .* like scene scene_001, "):
+        write_folder(tmp_path / "new", train=[ours, theirs])
+    with pytest.raises(ValueError, match=r"scene scene_002: expected .* like scene scene_001, "):
+        write_folder(tmp_path / "new", train=[ours], val=[theirs])
+    with pytest.raises(ValueError, match=r"scene scene_001: expected .* like split 'val' of"):
+        write_data_folder(
+            tmp_path / "new", CLASSES, {"train": meanwhile(tmp_path / "new", [ours], val=[theirs])}
+        )
+    write_data_folder(path, CLASSES, {"train": [(theirs, None)]}, overwrite=True)
+    assert DataFolder(path).num_features("train") == other
 
 
 def test_overwrite_replaces_a_split_and_nothing_else(folder):

@@ -149,7 +149,7 @@ def test_a_split_list_that_can_not_be_used_is_told(tmp_path):
     with pytest.raises(ValueError, match="expected the name of a scene in each line, found none"):
         scannet.read_split(tmp_path, "val")
     path.write_text("a\nb\na\n")
-    with pytest.raises(ValueError, match="expected each scene once, found a twice"):
+    with pytest.raises(ValueError, match="expected each scene once, found 'a' twice"):
         scannet.read_split(tmp_path, "val")
 
 

@@ -169,7 +169,7 @@ def test_a_text_file_that_does_not_fit_is_told(text, sentence, tmp_path):
         (np.zeros((3, 3, 3)), r"found shape \[3, 3, 3\]"),
         (np.full((3, 3), np.nan), "expected finite numbers, found NaN or infinity in 3 of 3 rows"),
         (np.full((3, 3), 1e300), "expected finite numbers, found NaN or infinity in 3 of 3 rows"),
-        (np.full((3, 3), 0.5), r"add up to 1 at each vertex, found 1\.5; if these are logits"),
+        (np.full((3, 3), 0.5), r"add up to 1 in each row, found 1\.5; if these are logits"),
         (np.array([[2, -1, 0]] * 3), r"expected probabilities, found -1; if these are logits"),
     ],
 )

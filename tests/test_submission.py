@@ -206,19 +206,8 @@ def test_a_zip_that_exists_is_refused_before_anything_is_checked(tmp_path):
     assert (tmp_path / "a.zip").read_text() == "mine"
 
 
-def test_lists_of_scenes_and_counts_are_read(tmp_path):
+def test_counts_are_read(tmp_path):
     path = tmp_path / "list.txt"
-    path.write_text("desk\r\n\n lab\n")
-    assert submission.read_scene_list(path) == SCENES
-    for text, sentence in (
-        ("", "expected a scene name a line, found none"),
-        ("my desk\n", "without spaces and slashes, found 'my desk'"),
-        ("a/desk\n", "without spaces and slashes, found 'a/desk'"),
-        ("desk\nlab\ndesk\n", "expected each scene once, found 'desk' twice"),
-    ):
-        path.write_text(text)
-        with pytest.raises(ValueError, match=sentence):
-            submission.read_scene_list(path)
     path.write_text("desk 4\nlab\t6\n\n")
     assert submission.read_vertex_count_table(path) == COUNTS
     for text in ("desk\n", "desk four\n", "desk 4 5\n", "desk -4\n"):

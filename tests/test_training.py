@@ -459,3 +459,33 @@ def test_features_that_are_class_probabilities_are_told_from_others(tmp_path):
         write_folder(folder, train=[dataclasses.replace(scene, features=features)])
         config = training.describe(DataFolder(folder), quiet(epochs=1))
         assert config.segment.probability_ids == expected
+
+
+def test_features_are_probabilities_only_where_those_of_all_scenes_are(tmp_path):
+    first, last = box_scene(0), box_scene(1)
+    sure = np.eye(len(CLASSES), dtype=np.float32)
+    scenes = [
+        dataclasses.replace(scene, features=sure[CLASSES.channels_of(scene.semantic_ids)])
+        for scene in (first, last)
+    ]
+    write_folder(tmp_path / "all", train=scenes)
+    config = training.describe(DataFolder(tmp_path / "all"), quiet(epochs=1))
+    assert config.segment.probability_ids == CLASSES.ids
+    scenes[1].features[-1, 0] += 0.5
+    write_folder(tmp_path / "most", train=scenes)
+    config = training.describe(DataFolder(tmp_path / "most"), quiet(epochs=1))
+    assert config.segment.probability_ids == ()
+
+
+def test_scenes_too_large_for_the_memory_are_refused_before_anything_is_written(
+    tmp_path, monkeypatch
+):
+    large = dataclasses.replace(box_scene(1), grid_shape=(40000, 40000, 20))
+    write_folder(tmp_path / "data", train=[box_scene(0)], val=[large], large=[box_scene(0), large])
+    before = dataclasses.replace(quiet(epochs=1), train_split="large")
+    for experiment in (changed(epochs=1), before):
+        with pytest.raises(
+            ValueError, match=r"scene scene_001: .*found 40000 x 40000 x 20 voxels.* GiB are"
+        ):
+            training.train(str(tmp_path / "data"), str(tmp_path / "run"), experiment)
+    assert not (tmp_path / "run").exists()

@@ -139,17 +139,41 @@ def test_vertices_below_the_origin_are_refused():
         voxels.voxelize(scene([[0, 0, 0]]), 0.1, origin=np.array([0, 0.01, 0]))
 
 
-@pytest.mark.parametrize("outlier", [1e4, 1e7])
-def test_a_grid_too_large_for_the_memory_is_refused_before_it_is_made(outlier):
-    vertices = [[0, 0, 0], [outlier, outlier, 1]]
-    with pytest.raises(ValueError, match=r"scene desk: .* GiB .* larger voxel size or remove"):
-        voxels.voxelize(scene(vertices), 0.01)
+def test_a_grid_that_no_memory_holds_can_be_prepared():
+    corner = [400, 400, 40]
+    found = voxels.voxelize(scene([corner, [0, 0, 0]]), 0.02)
+    assert found.grid_shape == (20002, 20002, 2002)
+    assert voxels.grid_memory(found.grid_shape) > 1 << 49
+    np.testing.assert_array_equal(found.coordinates, [[0, 0, 0], [20000, 20000, 2000]])
+    np.testing.assert_array_equal(found.vertex_to_voxel, [1, 0])
 
 
-@pytest.mark.parametrize("outlier", [1e8, 1e12, 1e308])
+def test_an_axis_may_have_as_many_voxels_as_a_record_holds():
+    assert voxels.voxelize(scene([[0, 0, 0], [65535, 0, 0]]), 1.0).grid_shape == (65536, 2, 2)
+    with pytest.raises(ValueError, match=r"at most 65536 .*, found 65537 x 1 x 1 voxels of 1 m"):
+        voxels.voxelize(scene([[0, 0, 0], [65536, 0, 0]]), 1.0)
+
+
+@pytest.mark.parametrize("outlier", [1e4, 1e8, 1e12, 1e308])
 def test_an_absurd_extent_is_refused(outlier):
-    with pytest.raises(ValueError, match=r"scene desk: expected fewer than .* along each axis"):
+    with pytest.raises(ValueError, match=r"scene desk: expected at most .* along each axis"):
         voxels.voxelize(scene([[-outlier, 0, 0], [outlier, 0, 0]]), 0.01)
+
+
+def test_a_room_in_millimetres_is_told_in_one_sentence():
+    with pytest.raises(ValueError, match="scene desk: ") as told:
+        voxels.voxelize(scene([[0, 0, 0], [5000, 4000, 2500]]), 0.1)
+    assert str(told.value) == (
+        "scene desk: expected at most 65536 voxels along each axis and 1.1e+12 in all, found "
+        "50001 x 40001 x 25001 voxels of 0.1 m; give vertices in metres, take a larger voxel size "
+        "or remove points that lie far from the rest"
+    )
+
+
+def test_the_memory_of_a_grid_grows_with_its_voxels_and_the_passes():
+    assert voxels.grid_memory((1024, 1024, 2)) == 1 << 31
+    assert voxels.grid_memory((1024, 1024, 2), passes=3.5) == 7 << 30
+    assert voxels.grid_memory((1 << 16, 1 << 16, 1 << 16)) == 1 << 58
 
 
 def test_the_needed_and_the_available_memory_are_told():

@@ -2,7 +2,7 @@
 
 from absl import flags
 
-from mtml_tf import program
+from mtml_tf import files, program
 from mtml_tf.scans import scannet
 from mtml_tf.scoring import submission
 
@@ -19,7 +19,7 @@ flags.mark_flags_as_mutual_exclusive(["scannet_dir", "vertex_counts"])
 
 def main() -> None:
     """Reads the flags, checks and packs."""
-    names = submission.read_scene_list(FLAGS.scenes) if FLAGS.scenes else submission.TEST_SCENES
+    names = files.read_scene_list(FLAGS.scenes) if FLAGS.scenes else submission.TEST_SCENES
     counts = None
     if FLAGS.scannet_dir:
         counts = scannet.read_vertex_counts(FLAGS.scannet_dir, names)

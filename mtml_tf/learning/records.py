@@ -16,7 +16,7 @@ import json
 import pathlib
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -202,6 +202,10 @@ class DataFolder:
             self._verified.add(split)
         return self._entries[split]
 
+    def num_features(self, split: str) -> int:
+        """Returns how many features a voxel of a split has, 0 where class ids are the input."""
+        return self.scene(self._entries[split][0]).num_features
+
     def spaced_entries(self, split: str, count: int) -> list[RecordEntry]:
         """Returns at most `count` records of a split, evenly spaced; all where `count` is 0."""
         entries = self.entries(split)
@@ -310,6 +314,8 @@ def write_data_folder(
 ) -> None:
     """Writes scenes as a data folder, or adds new splits to one; whole or not at all.
 
+    Several processes may add different splits to one folder at the same time.
+
     Args:
         output_dir: the folder.
         classes: the class set; the same as the folder's, where it exists.
@@ -318,51 +324,102 @@ def write_data_folder(
         overwrite: replace splits that exist.
 
     Raises:
-        ValueError: a split that exists, other classes, a scene name twice, or no scenes.
+        ValueError: a split that exists, other classes, a scene whose features are not as many as
+            those of the folder's other scenes, a scene name twice, or no scenes.
     """
     output_dir = pathlib.Path(output_dir)
-    manifest: dict[str, Any] = {"schema_version": SCHEMA_VERSION, "splits": {}}
-    index: dict[str, Any] = {}
-    if (output_dir / MANIFEST).exists():
-        existing = DataFolder(output_dir)
-        taken = set(splits) & set(existing.splits)
-        if taken and not overwrite:
-            raise ValueError(
-                f"{output_dir}: split '{min(taken)}' exists already; choose another folder or "
-                "split, or give --overwrite"
-            )
-        if existing.classes != classes:
-            raise ValueError(
-                f"{output_dir / CLASSES}: expected the classes that are to be written, found "
-                "others; choose another folder"
-            )
-        manifest, index = _read_json(output_dir / MANIFEST), _read_json(output_dir / INDEX)
-    elif output_dir.is_dir() and any(output_dir.iterdir()):
-        raise ValueError(
-            f"{output_dir}: expected a data folder or an empty one, found other files; choose "
-            "another folder"
-        )
+    existing = _open_for_writing(output_dir, classes, splits, overwrite)
+    width = _width_beside(existing, splits)
     output_dir.parent.mkdir(parents=True, exist_ok=True)
     temporary = pathlib.Path(tempfile.mkdtemp(prefix=f".{output_dir.name}.", dir=output_dir.parent))
     try:
+        written: dict[str, tuple[list[dict[str, Any]], list[dict[str, Any]]]] = {}
         for split, scenes in splits.items():
-            shards, entries = _write_split(temporary, split, scenes)
-            manifest["splits"][split], index[split] = {"shards": shards}, entries
+            shards, entries, width = _write_split(temporary, split, scenes, width)
+            written[split] = shards, entries
         files.write_text(temporary / CLASSES, encode_classes(classes))
-        files.write_text(temporary / INDEX, json.dumps(index))
-        files.write_text(temporary / MANIFEST, json.dumps(manifest, indent=1))
         files.sync_files(temporary)
-        _install(
-            temporary, output_dir, {name: manifest["splits"][name]["shards"] for name in splits}
-        )
+        with files.locked(output_dir.parent):
+            # Other processes may have changed the folder in the meantime: all is looked at anew.
+            existing = _open_for_writing(output_dir, classes, splits, overwrite)
+            if width is not None:
+                _check_width(_width_beside(existing, splits), *width)
+            manifest: dict[str, Any] = {"schema_version": SCHEMA_VERSION, "splits": {}}
+            index: dict[str, Any] = {}
+            if existing is not None:
+                manifest, index = _read_json(output_dir / MANIFEST), _read_json(output_dir / INDEX)
+            for split, (shards, entries) in written.items():
+                manifest["splits"][split], index[split] = {"shards": shards}, entries
+            files.write_text(temporary / INDEX, json.dumps(index))
+            files.write_text(temporary / MANIFEST, json.dumps(manifest, indent=1))
+            _install(temporary, output_dir, {name: shards for name, (shards, _) in written.items()})
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
+def _open_for_writing(
+    output_dir: pathlib.Path, classes: ClassSet, splits: Collection[str], overwrite: bool
+) -> DataFolder | None:
+    """Returns the data folder that gets the splits, None where there is none yet.
+
+    Raises:
+        ValueError: a folder of something else or of other classes, or splits that it has and that
+            may not be replaced.
+    """
+    if not (output_dir / MANIFEST).exists():
+        if output_dir.is_dir() and any(output_dir.iterdir()):
+            raise ValueError(
+                f"{output_dir}: expected a data folder or an empty one, found other files; choose "
+                "another folder"
+            )
+        return None
+    existing = DataFolder(output_dir)
+    taken = set(splits) & set(existing.splits)
+    if taken and not overwrite:
+        raise ValueError(
+            f"{output_dir}: split '{min(taken)}' exists already; choose another folder or "
+            "split, or give --overwrite"
+        )
+    if existing.classes != classes:
+        raise ValueError(
+            f"{output_dir / CLASSES}: expected the classes that are to be written, found "
+            "others; choose another folder"
+        )
+    return existing
+
+
+# Who has so many features a voxel, 0 where class ids are the input.
+_Width = tuple[str, int]
+
+
+def _width_beside(existing: DataFolder | None, replaced: Collection[str]) -> _Width | None:
+    """Returns the width of a split that stays, None where none does."""
+    if existing is None:
+        return None
+    staying = [split for split in existing.splits if split not in replaced]
+    if not staying:
+        return None
+    return f"split '{staying[0]}' of {existing.path}", existing.num_features(staying[0])
+
+
+def _check_width(known: _Width | None, owner: str, num_features: int) -> _Width:
+    """Returns the width that is known, or else the new one. Raises ValueError where they differ."""
+    if known is not None and num_features != known[1]:
+        raise ValueError(
+            f"{owner}: expected {_told(known[1])} like {known[0]}, found {_told(num_features)}; "
+            "prepare all splits of a data folder with the same semantic input"
+        )
+    return known or (owner, num_features)
+
+
+def _told(num_features: int) -> str:
+    return f"{num_features} features a voxel" if num_features else "class ids as input"
+
+
 def _write_split(
-    folder: pathlib.Path, split: str, scenes: Iterable[LabelledScene]
-) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """Writes the shards and the ground truth of a split; returns its manifest and index."""
+    folder: pathlib.Path, split: str, scenes: Iterable[LabelledScene], width: _Width | None
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]], _Width | None]:
+    """Writes the shards and the ground truth of a split; returns its manifest, index and width."""
     entries: list[dict[str, Any]] = []
     open_name, offset = "", 0
     writer: Any = None
@@ -372,6 +429,7 @@ def _write_split(
                 writer.close()
             open_name, offset = f"shard-{len(entries) // _SCENES_PER_SHARD}", 0
             writer = tf.io.TFRecordWriter(str(folder / open_name))
+        width = _check_width(width, f"scene {scene.name}", scene.num_features)
         record = encode_record(scene)
         writer.write(record)
         entries.append(
@@ -414,7 +472,7 @@ def _write_split(
                 "names": [entry["name"] for entry in members],
             }
         )
-    return shards, entries
+    return shards, entries, width
 
 
 def _install(

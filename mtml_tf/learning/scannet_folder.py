@@ -200,16 +200,17 @@ def _read_report(path: pathlib.Path) -> dict[str, dict[str, Any]]:
                 _ = scene["status"]
     except (OSError, ValueError, AttributeError, KeyError, TypeError) as error:
         raise ValueError(
-            f"{path}: expected the report of an earlier run, found something else; remove it or "
-            "choose another folder"
+            f"{path}: expected the report of an earlier run, as this version writes it, found "
+            "something else; remove it (the scenes stay) or choose another folder"
         ) from error
     return report
 
 
 def _change_report(path: pathlib.Path, splits: Mapping[str, dict[str, Any]]) -> None:
     """Writes what became of these splits; others in a report that is there stay in it."""
-    report = {**_read_report(path), **splits}
-    files.write_text(path, json.dumps(report, indent=1) + "\n", overwrite=True)
+    with files.locked(path.parent.parent):  # another process may be at other splits
+        report = {**_read_report(path), **splits}
+        files.write_text(path, json.dumps(report, indent=1) + "\n", overwrite=True)
 
 
 def _remove_cache(partial: pathlib.Path, report: Mapping[str, dict[str, Any]]) -> None:
@@ -222,13 +223,14 @@ def _remove_cache(partial: pathlib.Path, report: Mapping[str, dict[str, Any]]) -
             if path.name in own or temporary:
                 path.unlink(missing_ok=True)
         _remove_if_empty(partial / split)
-    others = {
-        split: part for split, part in _read_report(partial / REPORT).items() if split not in report
-    }
-    (partial / REPORT).unlink(missing_ok=True)
-    if others:
-        _change_report(partial / REPORT, others)
-    _remove_if_empty(partial)
+    with files.locked(partial.parent):
+        told = _read_report(partial / REPORT)
+        others = {split: part for split, part in told.items() if split not in report}
+        if others:
+            files.write_text(partial / REPORT, json.dumps(others, indent=1) + "\n", overwrite=True)
+        else:
+            (partial / REPORT).unlink(missing_ok=True)
+        _remove_if_empty(partial)
 
 
 def _remove_if_empty(folder: pathlib.Path) -> None:

@@ -16,6 +16,7 @@ from mtml_tf.learning.losses import MultiTaskLoss
 from mtml_tf.learning.pipeline import make_dataset, num_channels, training_scenes
 from mtml_tf.learning.records import DataFolder, RecordEntry
 from mtml_tf.learning.voxel_network import VoxelNetwork
+from mtml_tf.scans.semantic_input import fault_of_probabilities
 from mtml_tf.scans.voxels import check_grid_memory, on_vertices
 from mtml_tf.scene import Instance, VoxelScene
 from mtml_tf.scoring.average_precision import ApTable, average_precision
@@ -76,8 +77,11 @@ def train(
         tf.config.experimental.enable_op_determinism()
 
     model_config = describe(folder, experiment)
-    _check_memory(entries, model_config.voxel_size, experiment)
+    # A step keeps about three forward passes: activations, their gradients, and what is at work.
+    _check_memory(entries, model_config.voxel_size, experiment, 3)
     if config.validation_split:
+        validated = folder.entries(config.validation_split)
+        _check_memory(validated, model_config.voxel_size, experiment, 1)
         _check_validation(folder, folder.scene(entries[0]), config)
     _check_same_model(run_dir, model_config)
     strategy = _strategy(config.strategy, experiment.data.batch_size)
@@ -176,7 +180,10 @@ def describe(folder: DataFolder, experiment: Experiment) -> models.ModelConfig:
             thing_ids=folder.classes.thing_ids,
             size_statistics=size_statistics(folder.scenes(experiment.train_split)),
             probability_ids=folder.classes.ids
-            if _has_probabilities(first, len(folder.classes))
+            if all(
+                _has_probabilities(scene, len(folder.classes))
+                for scene in folder.scenes(experiment.train_split)
+            )
             else (),
             **experiment.segment,
         ),
@@ -190,8 +197,7 @@ def _has_probabilities(scene: VoxelScene, num_classes: int) -> bool:
     """Whether a scene's features are class probabilities, one a class."""
     if scene.features is None or scene.num_features != num_classes:
         return False
-    sums = scene.features.sum(axis=1)
-    return bool(np.all(scene.features >= 0) and np.allclose(sums, 1, atol=0.02))
+    return not fault_of_probabilities(scene.features)
 
 
 def build_training_model(network: VoxelNetwork, loss: LossConfig, num_features: int) -> keras.Model:
@@ -289,11 +295,12 @@ def _strategy(name: str, batch_size: int) -> tf.distribute.Strategy:
     return strategy
 
 
-def _check_memory(entries: list[RecordEntry], voxel_size: float, experiment: Experiment) -> None:
+def _check_memory(
+    entries: list[RecordEntry], voxel_size: float, experiment: Experiment, passes: float
+) -> None:
     """Raises ValueError where a batch of the largest scene would not fit into memory."""
     largest = max(entries, key=lambda entry: math.prod(entry.grid_shape))
-    # A step keeps about three forward passes: activations, their gradients, and what is at work.
-    passes = 3 * experiment.data.batch_size * experiment.network.width / 0.5
+    passes *= experiment.data.batch_size * experiment.network.width / 0.5
     check_grid_memory(f"scene {largest.name}", largest.grid_shape, voxel_size, passes)
 
 

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from mtml_tf import files
 from mtml_tf.classes import SCANNET20
 from mtml_tf.scans import ply, scan, scannet_files
 from mtml_tf.scans.scannet_writer import RawGroup
@@ -37,7 +38,7 @@ def read_split(
         split_dir: where given, the only folder in which the list is looked for.
 
     Raises:
-        ValueError: no list, an empty one, or a scene that it names twice.
+        ValueError: no list, or one that is not as `files.read_scene_list` expects.
     """
     name = scannet_files.SPLIT_LIST.format(split=split)
     folders = [pathlib.Path(scannet_dir, part) for part in scannet_files.SPLIT_FOLDERS]
@@ -49,13 +50,7 @@ def read_split(
             f"{folders[0] / name}: expected the list of the scenes of split '{split}', found no "
             "such file; --split_dir names the folder of the lists"
         )
-    names = _read_text(path).split()
-    if not names:
-        raise ValueError(f"{path}: expected the name of a scene in each line, found none")
-    if len(set(names)) < len(names):
-        twice = next(name for name in names if names.count(name) > 1)
-        raise ValueError(f"{path}: expected each scene once, found {twice} twice")
-    return names
+    return list(files.read_scene_list(path))
 
 
 def scene_folder(scannet_dir: str | pathlib.Path, split: str, name: str) -> pathlib.Path:
@@ -76,7 +71,7 @@ def read_label_table(path: str | pathlib.Path) -> dict[str, int]:
     """
     path = pathlib.Path(path)
     reader = csv.DictReader(
-        _read_text(path).splitlines(), delimiter="\t", quoting=csv.QUOTE_NONE, restval=""
+        files.read_text(path).splitlines(), delimiter="\t", quoting=csv.QUOTE_NONE, restval=""
     )
     try:
         columns = list(reader.fieldnames or ())
@@ -235,17 +230,9 @@ def _path(folder: pathlib.Path, pattern: str) -> pathlib.Path:
     return folder / pattern.format(scene=folder.name)
 
 
-def _read_text(path: pathlib.Path, errors: str = "strict") -> str:
-    try:
-        return path.read_text(encoding="utf-8-sig", errors=errors)
-    except (OSError, UnicodeDecodeError) as error:
-        reason = "no such file" if isinstance(error, FileNotFoundError) else str(error)
-        raise ValueError(f"{path}: expected a text file in UTF-8, found {reason}") from error
-
-
 def _read_list(path: pathlib.Path, key: str) -> list[Any]:
     """Returns the list that a JSON file holds under `key`."""
-    text = _read_text(path)
+    text = files.read_text(path)
     try:
         content = json.loads(text)
     except ValueError as error:
@@ -398,7 +385,7 @@ def _axis_alignment(folder: pathlib.Path) -> Array | None:
     if not path.exists():
         return None
     # The other lines may hold anything, in any encoding.
-    for line in _read_text(path, errors="replace").splitlines():
+    for line in files.read_text(path, errors="replace").splitlines():
         key, _, value = line.partition("=")
         if key.strip() != "axisAlignment":
             continue

@@ -14,6 +14,7 @@ import pathlib
 
 import numpy as np
 
+from mtml_tf import files
 from mtml_tf.classes import SCANNET20, ClassSet
 from mtml_tf.scans import voxels
 from mtml_tf.scene import VoxelScene
@@ -125,7 +126,9 @@ def read_semantic_input(
     if scores == LOGITS:
         values = softmax(_floats(array), f"{path}: expected finite numbers")
     else:
-        values = _checked_probabilities(path, _finite_floats(path, array))
+        values = _finite_floats(path, array)
+        if fault := fault_of_probabilities(values):
+            raise ValueError(f"{path}: {fault}; if these are logits, give --scores=logits")
     return SemanticInput(best_classes(values, classes), values, probabilities=True)
 
 
@@ -152,6 +155,24 @@ def best_classes(probabilities: Array, classes: ClassSet) -> Array:
     return np.array(classes.ids, np.int32)[probabilities.argmax(axis=1)]
 
 
+def fault_of_probabilities(values: Array) -> str:
+    """Returns why rows are not class probabilities, empty where they are.
+
+    Args:
+        values: floating point [N, C]; NaN is none.
+
+    Returns:
+        What was expected and what was found, as the end of a sentence.
+    """
+    if (values < 0).any():
+        return f"expected probabilities, found {values.min():.3g}"
+    sums = values.sum(axis=1, dtype=np.float64)
+    wrong = ~(np.abs(sums - 1) <= _SUM_TOLERANCE)  # NaN is wrong as well
+    if wrong.any():
+        return f"expected probabilities that add up to 1 in each row, found {sums[wrong][0]:.3g}"
+    return ""
+
+
 def softmax(logits: Array, expected: str) -> Array:
     """Returns the probabilities [N, C] that logits stand for, in the same precision.
 
@@ -171,7 +192,7 @@ def softmax(logits: Array, expected: str) -> Array:
 
 
 def _read_ids(path: pathlib.Path, num_vertices: int, classes: ClassSet) -> Array:
-    text = path.read_text(encoding="utf-8-sig", errors="replace")
+    text = files.read_text(path, errors="replace")
     words = text.split()
     # Few ids, many lines: each is turned into a number once.
     number_of = {word: _whole_number(word) for word in set(words)}
@@ -246,21 +267,5 @@ def _finite_floats(path: pathlib.Path, array: Array) -> Array:
         raise ValueError(
             f"{path}: expected finite numbers, found NaN or infinity in {wrong} of {len(values)} "
             "rows"
-        )
-    return values
-
-
-def _checked_probabilities(path: pathlib.Path, values: Array) -> Array:
-    if len(values) and values.min() < 0:
-        raise ValueError(
-            f"{path}: expected probabilities, found {values.min():.3g}; if these are logits, give "
-            "--scores=logits"
-        )
-    sums = values.sum(axis=1, dtype=np.float64)
-    wrong = np.abs(sums - 1) > _SUM_TOLERANCE
-    if wrong.any():
-        raise ValueError(
-            f"{path}: expected probabilities that add up to 1 at each vertex, found "
-            f"{sums[wrong][0]:.3g}; if these are logits, give --scores=logits"
         )
     return values

@@ -14,7 +14,10 @@ from mtml_tf.scene import Instance, Scene, VoxelScene
 # transposed convolution and twice the 64 channels of the head, as float32.
 NETWORK_BYTES_PER_VOXEL = 4 * (128 + 64 + 64)
 _GIB = 1 << 30
-_MAX_SIZE = (1 << 31) - 2  # coordinates are int32
+_MAX_SIZE = 1 << 16  # along an axis; what a record of a data folder holds
+# Voxels of a grid, occupied or not. A hundred times a large building at 2 cm, and less than a room
+# at 10 cm whose millimetres are taken for metres; keys of voxels have 64 bits.
+_MAX_VOXELS = 1 << 40
 _ADVICE = "take a larger voxel size or remove points that lie far from the rest"
 
 
@@ -41,12 +44,12 @@ def voxelize(
 
     Returns:
         The occupied voxels in row-major order of their coordinates; the grid is as large as the
-        scan, filled up to even sizes.
+        scan, filled up to even sizes. It may be larger than what a network can take at once.
 
     Raises:
         ValueError: a voxel size that is not above 0, no vertices or not finite ones, vertices
-            below `origin`, no labels, a label that is not in `classes`, or a grid that needs more
-            memory than there is.
+            below `origin`, no labels, a label that is not in `classes`, or more than 65536 voxels
+            along an axis or 2**40 in all, as a scan in millimetres has.
     """
     owner = f"scene {scene.name}"
     if not (voxel_size > 0 and math.isfinite(voxel_size)):
@@ -72,15 +75,14 @@ def voxelize(
         )
     with np.errstate(over="ignore"):
         extent = np.floor((scene.vertices.max(axis=0) - origin) / voxel_size)
-    if not np.all(extent < _MAX_SIZE):
+    if not np.all(extent < _MAX_SIZE) or np.prod(extent + 1) > _MAX_VOXELS:
         raise ValueError(
-            f"{owner}: expected fewer than {_MAX_SIZE} voxels along each axis, found "
-            f"{extent.max():.3g} voxels of {voxel_size:g} m; {_ADVICE}"
+            f"{owner}: expected at most {_MAX_SIZE} voxels along each axis and {_MAX_VOXELS:.2g} "
+            f"in all, found {' x '.join(f'{size:.6g}' for size in extent + 1)} voxels of "
+            f"{voxel_size:g} m; give vertices in metres, {_ADVICE}"
         )
-    # Python's integers do not overflow, and a grid that fits into memory has 64-bit keys.
     sizes = [int(size) + 1 for size in extent]
     grid_shape = (sizes[0] + sizes[0] % 2, sizes[1] + sizes[1] % 2, sizes[2] + sizes[2] % 2)
-    check_grid_memory(owner, grid_shape, voxel_size)
 
     cells = np.floor((scene.vertices - origin) / voxel_size).astype(np.int64)
     keys, vertex_to_voxel = np.unique(
@@ -171,6 +173,16 @@ def on_vertices(instance: Instance, scene: VoxelScene) -> Instance:
     return Instance(instance.class_id, instance.score, vertices)
 
 
+def grid_memory(grid_shape: tuple[int, int, int], passes: float = 1.0) -> int:
+    """Returns about how much memory, bytes, the network needs for a dense grid.
+
+    Args:
+        grid_shape: (X, Y, Z), voxels.
+        passes: how many times the memory of one forward pass at half width is needed.
+    """
+    return math.ceil(math.prod(grid_shape) * NETWORK_BYTES_PER_VOXEL * passes)
+
+
 def check_grid_memory(
     owner: str,
     grid_shape: tuple[int, int, int],
@@ -184,15 +196,15 @@ def check_grid_memory(
         owner: what the grid belongs to, as it is named in the sentence.
         grid_shape: (X, Y, Z), voxels.
         voxel_size: edge length, metres; for the sentence.
-        passes: how many times the memory of one forward pass at half width is needed.
+        passes: see `grid_memory`.
         available_bytes: memory to compare with; that of the machine by default.
 
     Raises:
-        ValueError: X * Y * Z * `NETWORK_BYTES_PER_VOXEL` * `passes` is above `available_bytes`.
+        ValueError: `grid_memory(grid_shape, passes)` is above `available_bytes`.
     """
     if available_bytes is None:
         available_bytes = available_memory()
-    needed = math.prod(grid_shape) * NETWORK_BYTES_PER_VOXEL * passes
+    needed = grid_memory(grid_shape, passes)
     if needed > available_bytes:
         raise ValueError(
             f"{owner}: expected a grid that fits into memory, found "

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 import numpy as np
 from absl import logging
 
+from mtml_tf import files
 from mtml_tf.scene import Instance
 
 Array = np.ndarray
@@ -81,8 +82,10 @@ def read_predictions(
             finite number.
     """
     path = pathlib.Path(folder) / f"{scene_name}.txt"
+    # As the official program reads it: a byte order mark would be part of the first path.
+    text = files.read_text(path, encoding="utf-8")
     described: dict[str, tuple[int, float]] = {}
-    for number, line in enumerate(read_text(path).splitlines(), start=1):
+    for number, line in enumerate(text.splitlines(), start=1):
         mask_path, class_id, score = parse_line(path, number, line)
         if mask_path in described:
             logging.warning("%s: line %d names a mask for the second time", path, number)
@@ -134,12 +137,6 @@ def read_ground_truth(path: str | pathlib.Path) -> Array:
     return ids.astype(np.int64)
 
 
-def _encode_mask(indices: Array, num_vertices: int) -> bytes:
-    table = np.full((num_vertices, 2), (_ZERO, _NEWLINE), np.uint8)
-    table[indices, 0] = _ONE
-    return table.tobytes()
-
-
 def parse_line(path: pathlib.Path, number: int, line: str) -> tuple[str, int, float]:
     """Parses a line of a scene's prediction file.
 
@@ -179,6 +176,27 @@ def parse_line(path: pathlib.Path, number: int, line: str) -> tuple[str, int, fl
     return mask_path, class_id, score
 
 
+def read_integers(path: pathlib.Path) -> Array:
+    """Reads a file of one integer a line, in the fastest way that suits the file.
+
+    Args:
+        path: the file.
+
+    Returns:
+        uint8 or int64 [N], one from each line; N is 0 for an empty file.
+
+    Raises:
+        ValueError: a file that is missing, or has anything but an integer in each line.
+    """
+    return _parse_integers(path, _read_bytes(path))
+
+
+def _encode_mask(indices: Array, num_vertices: int) -> bytes:
+    table = np.full((num_vertices, 2), (_ZERO, _NEWLINE), np.uint8)
+    table[indices, 0] = _ONE
+    return table.tobytes()
+
+
 def _read_mask(path: pathlib.Path, num_vertices: int) -> Array:
     """Returns int32 [k], the rows that are not 0."""
     data = _read_bytes(path)
@@ -201,29 +219,6 @@ def _read_bytes(path: pathlib.Path) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise ValueError(f"{path}: expected a readable file, found: {error.strerror}") from error
-
-
-def read_text(path: pathlib.Path) -> str:
-    """Reads a text file. Raises ValueError where there is none, or it is not in UTF-8."""
-    try:
-        return _read_bytes(path).decode()
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path}: expected text in UTF-8, found other bytes") from error
-
-
-def read_integers(path: pathlib.Path) -> Array:
-    """Reads a file of one integer a line, in the fastest way that suits the file.
-
-    Args:
-        path: the file.
-
-    Returns:
-        uint8 or int64 [N], one from each line; N is 0 for an empty file.
-
-    Raises:
-        ValueError: a file that is missing, or has anything but an integer in each line.
-    """
-    return _parse_integers(path, _read_bytes(path))
 
 
 def _parse_integers(path: pathlib.Path, data: bytes) -> Array:

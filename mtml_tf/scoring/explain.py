@@ -129,12 +129,11 @@ def explain_scene(
         instance.check("a scene to explain", len(ids))
     class_ids = classes.thing_ids
     overlaps = find_overlaps(ids, instances, class_ids, min_vertices)
-    same_class = overlaps.classes[:, None] == overlaps.truth_classes
     explanation = explain_nothing(classes)
     targets = np.flatnonzero(overlaps.is_target)
-    object_kinds = [_object_kind(overlaps, same_class, truth) for truth in targets.tolist()]
+    object_kinds = [_object_kind(overlaps, truth) for truth in targets.tolist()]
     _count(explanation.objects, class_ids, overlaps.truth_classes[targets], object_kinds)
-    prediction_kinds = _prediction_kinds(overlaps, same_class)
+    prediction_kinds = _prediction_kinds(overlaps)
     _count(explanation.predictions, class_ids, overlaps.classes, prediction_kinds)
     given = [instance.class_id for instance in instances]
     for row, class_id in enumerate(class_ids):
@@ -150,16 +149,15 @@ def _count(table: Array, class_ids: Sequence[int], of_class: Array, kinds: Seque
         table[row_of_class[class_id], kind] += 1
 
 
-def _object_kind(overlaps: SceneOverlaps, same_class: Array, truth: int) -> int:
+def _object_kind(overlaps: SceneOverlaps, truth: int) -> int:
     """Returns the place in `OBJECT_KINDS` of what became of an object.
 
     Args:
         overlaps: of the scene.
-        same_class: bool [P, G], True where prediction and ground truth are of one class.
         truth: column of the object.
     """
     iou = overlaps.iou[:, truth]
-    mine = same_class[:, truth]
+    mine = overlaps.same_class[:, truth]
     if (iou[mine] > _IOU).any():
         return OBJECT_KINDS.index("found")
     if (iou > _IOU).any():
@@ -180,20 +178,18 @@ def _object_kind(overlaps: SceneOverlaps, same_class: Array, truth: int) -> int:
     return OBJECT_KINDS.index("missed")
 
 
-def _prediction_kinds(overlaps: SceneOverlaps, same_class: Array) -> list[int]:
+def _prediction_kinds(overlaps: SceneOverlaps) -> list[int]:
     """Returns for each of the P predictions its place in `PREDICTION_KINDS`."""
     overlapping = overlaps.iou > _IOU
-    on_target = overlapping & same_class & overlaps.is_target
+    on_target = overlapping & overlaps.same_class & overlaps.is_target
     # Which one of several is the match makes no difference to the counts: the first.
     is_first = on_target & (np.cumsum(on_target, axis=0) == 1)
-    # More than half of a prediction that matches a too small ground truth lies on it.
-    not_looked_for = overlaps.is_void | (same_class & ~overlaps.is_target)
-    ignored_share = (overlaps.shared * not_looked_for).sum(axis=1) / overlaps.sizes
     kinds = []
     for row in range(len(overlaps.classes)):
         if on_target[row].any():
             kind = "match" if is_first[row].any() else "duplicate"
-        elif ignored_share[row] > _IOU:
+        # More than half of a prediction that matches a too small ground truth lies on it.
+        elif overlaps.ignored_share[row] > _IOU:
             kind = "ignored"
         else:
             kind = "wrong class" if overlapping[row].any() else "false"

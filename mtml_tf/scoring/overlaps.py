@@ -56,17 +56,28 @@ class SceneOverlaps:
         """float64 [P, G], intersection over union, as the official program divides it."""
         return self.shared / (self.sizes[:, None] + self.truth_sizes - self.shared)
 
+    @functools.cached_property
+    def same_class(self) -> Array:
+        """Whether prediction and ground truth are of one class; bool [P, G]."""
+        return self.classes[:, None] == self.truth_classes
+
+    @functools.cached_property
+    def ignored_share(self) -> Array:
+        """float64 [P], share of each prediction that lies where nothing is looked for.
+
+        That is on void and on too small ground truths of its class.
+        """
+        not_looked_for = self.is_void | (self.same_class & ~self.is_target)
+        return (self.shared * not_looked_for).sum(axis=1) / self.sizes
+
     def of_class(self, class_id: int) -> "ClassOverlaps":
         """Returns the overlaps among predictions and ground truths of one scored class."""
         rows, truths = self.classes == class_id, self.truth_classes == class_id
-        too_small = truths & ~self.is_target
-        shared = self.shared[rows]
-        sizes = shared.sum(axis=1)
         return ClassOverlaps(
-            iou=shared[:, truths] / (sizes[:, None] + self.truth_sizes[truths] - shared[:, truths]),
+            iou=self.iou[np.ix_(rows, truths)],
             is_target=self.is_target[truths],
             scores=self.scores[rows],
-            ignored_share=shared[:, self.is_void | too_small].sum(axis=1) / sizes,
+            ignored_share=self.ignored_share[rows],
         )
 
 
@@ -79,8 +90,7 @@ class ClassOverlaps:
             ascending id.
         is_target: bool [G], False for ground truths that are too small to be looked for.
         scores: float64 [P].
-        ignored_share: float64 [P], share of a prediction on void or on too small ground truths of
-            its class.
+        ignored_share: float64 [P], see `SceneOverlaps.ignored_share`.
     """
 
     iou: Array

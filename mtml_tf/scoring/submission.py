@@ -15,7 +15,7 @@ from absl import logging
 
 from mtml_tf import files, program
 from mtml_tf.classes import SCANNET18
-from mtml_tf.scoring.benchmark_format import parse_line, read_integers, read_text
+from mtml_tf.scoring.benchmark_format import parse_line, read_integers
 
 # The 100 scenes of the ScanNet v2 test split.
 TEST_SCENES = tuple(f"scene{number:04d}_00" for number in range(707, 807))
@@ -111,6 +111,24 @@ def check_submission(
     return Submission(len(scene_names), tuple(sizes), unpacked), problems
 
 
+def read_vertex_count_table(path: str | pathlib.Path) -> dict[str, int]:
+    """Reads numbers of vertices from a text file of `scene count` lines.
+
+    Raises:
+        ValueError: no such file, or a line that is something else.
+    """
+    path = pathlib.Path(path)
+    counts = {}
+    for number, line in enumerate(files.read_text(path).splitlines(), start=1):
+        fields = line.split()
+        if not fields:
+            continue
+        if len(fields) != 2 or not (fields[1].isdecimal() and fields[1].isascii()):
+            raise ValueError(f"{path}: expected 'scene count' in line {number}, found '{line}'")
+        counts[fields[0]] = int(fields[1])
+    return counts
+
+
 def _check_names(folder: pathlib.Path, scene_names: Sequence[str]) -> list[str]:
     """Returns problems of which files there are."""
     found = {path.stem for path in folder.glob("*.txt") if not path.name.startswith(".")}
@@ -133,7 +151,7 @@ def _check_scene(
     """Returns problems of a scene; adds its files and their sizes, bytes, to `sizes`."""
     path = folder / f"{name}.txt"
     try:
-        lines = read_text(path).splitlines()
+        lines = files.read_text(path, encoding="utf-8").splitlines()
     except ValueError as error:
         return [str(error)]
     sizes[path.name] = path.stat().st_size
@@ -198,42 +216,3 @@ def _write_zip(path: pathlib.Path, folder: pathlib.Path, paths: Sequence[str]) -
             entry.create_system = 3  # Unix, wherever it is written
             entry.external_attr = 0o644 << 16
             archive.writestr(entry, (folder / name).read_bytes())
-
-
-def read_scene_list(path: str | pathlib.Path) -> tuple[str, ...]:
-    """Reads a list of scenes, a name a line.
-
-    Raises:
-        ValueError: no such file, no name, a name with spaces or slashes, or one that is there
-            twice.
-    """
-    path = pathlib.Path(path)
-    names = [line.strip() for line in read_text(path).splitlines() if line.strip()]
-    if not names:
-        raise ValueError(f"{path}: expected a scene name a line, found none")
-    for number, name in enumerate(names, start=1):
-        if len(name.split()) != 1 or "/" in name:
-            raise ValueError(
-                f"{path}: expected scene names without spaces and slashes, found '{name}'"
-            )
-        if names.index(name) + 1 < number:
-            raise ValueError(f"{path}: expected each scene once, found '{name}' twice")
-    return tuple(names)
-
-
-def read_vertex_count_table(path: str | pathlib.Path) -> dict[str, int]:
-    """Reads numbers of vertices from a text file of `scene count` lines.
-
-    Raises:
-        ValueError: no such file, or a line that is something else.
-    """
-    path = pathlib.Path(path)
-    counts = {}
-    for number, line in enumerate(read_text(path).splitlines(), start=1):
-        fields = line.split()
-        if not fields:
-            continue
-        if len(fields) != 2 or not (fields[1].isdecimal() and fields[1].isascii()):
-            raise ValueError(f"{path}: expected 'scene count' in line {number}, found '{line}'")
-        counts[fields[0]] = int(fields[1])
-    return counts
