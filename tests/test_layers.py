@@ -13,7 +13,7 @@ import pathlib
 import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-CONTRACT = {"scene", "classes", "config", "config_flags", "files", "program"}
+CONTRACT = {"scene", "classes", "config", "config_flags", "files", "program", "timing"}
 NUMERIC = {"scans", "segmentation", "scoring", "drawing", "rooms"}
 LEARNING = {"learning"}
 PROGRAMS = {"train", "predict", "evaluate", "export"}

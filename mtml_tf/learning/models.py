@@ -8,14 +8,17 @@ import pathlib
 from collections.abc import Callable
 
 import numpy as np
+from absl import logging
 
-from mtml_tf import files
+from mtml_tf import files, timing
 from mtml_tf.classes import ClassSet
 from mtml_tf.config import NetworkConfig, SegmentConfig
 from mtml_tf.learning.backend import tf
+from mtml_tf.learning.blocks import Block, crop, halo, split_grid
+from mtml_tf.learning.network import DIRECTION_SIZE
 from mtml_tf.learning.pipeline import batch_of_one, num_channels
 from mtml_tf.learning.voxel_network import VoxelNetwork
-from mtml_tf.scans.voxels import check_grid_memory
+from mtml_tf.scans.voxels import available_memory, check_grid_memory, grid_memory
 from mtml_tf.scene import Instance, VoxelScene
 from mtml_tf.segmentation.segment import segment
 
@@ -59,6 +62,8 @@ class Model:
     def predict(self, scene: VoxelScene) -> tuple[np.ndarray, np.ndarray]:
         """Evaluates the network on one scene, on the scene's own grid.
 
+        A grid that memory does not hold is evaluated in blocks, with the same values.
+
         Args:
             scene: a voxelized scene with this model's classes or features.
 
@@ -74,16 +79,52 @@ class Model:
                 f"scene {scene.name}: expected voxels of {config.voxel_size:g} m as the model was "
                 f"trained with, found {scene.voxel_size:g} m"
             )
-        passes = config.network.width / 0.5
-        check_grid_memory(f"scene {scene.name}", scene.grid_shape, scene.voxel_size, passes)
         channels = num_channels(scene, config.classes)
         if channels != config.network.input_channels:
             raise ValueError(
                 f"scene {scene.name}: expected {config.network.input_channels} input channels as "
                 f"the model was trained with, found {channels}"
             )
-        outputs = self._call(batch_of_one(scene, config.classes))
-        return outputs["embedding"][0].numpy(), outputs["direction"][0].numpy()
+        with timing.stage("network"):
+            return self._predict_as_memory_allows(scene)
+
+    def _predict_as_memory_allows(self, scene: VoxelScene) -> tuple[np.ndarray, np.ndarray]:
+        """Evaluates the whole grid where memory allows, otherwise the blocks that it allows."""
+        passes = self.config.network.width / 0.5
+        bytes_per_voxel = grid_memory((1, 1, 1), passes)
+        most_voxels = available_memory() // bytes_per_voxel
+        while True:
+            blocks = split_grid(scene.grid_shape, halo(self.config.network), most_voxels)
+            if not blocks:
+                check_grid_memory(
+                    f"scene {scene.name}",
+                    scene.grid_shape,
+                    scene.voxel_size,
+                    passes,
+                    most_voxels * bytes_per_voxel,
+                )
+            if len(blocks) > 1:
+                logging.info("scene %s: in %d blocks, to fit into memory", scene.name, len(blocks))
+            try:
+                return self._predict_blocks(scene, blocks)
+            except tf.errors.ResourceExhaustedError:  # a GPU has its own memory
+                most_voxels = max(math.prod(block.grid_shape) for block in blocks) // 2
+
+    def _predict_blocks(
+        self, scene: VoxelScene, blocks: list[Block]
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Values of `predict`, block by block; those of the whole scene up to rounding."""
+        count = len(scene.coordinates)
+        embedding = np.zeros((count, self.config.network.embedding_size), np.float32)
+        direction = np.zeros((count, DIRECTION_SIZE), np.float32)
+        for block in blocks:
+            part, rows, rows_of_part = crop(scene, block)
+            if not len(rows):
+                continue
+            outputs = self._call(batch_of_one(part, self.config.classes))
+            embedding[rows] = outputs["embedding"][0].numpy()[rows_of_part]
+            direction[rows] = outputs["direction"][0].numpy()[rows_of_part]
+        return embedding, direction
 
     def segment(self, scene: VoxelScene) -> list[Instance]:
         """Returns the instances of one scene, best first; indices are rows of its voxels."""

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from mtml_tf import timing
 from mtml_tf.config import SegmentConfig
 from mtml_tf.scene import VoxelScene
 from mtml_tf.segmentation.components import spatial_components
@@ -36,15 +37,18 @@ def find_proposals(voxel_scene: VoxelScene, embedding: Array, config: SegmentCon
     partitions = []
     if config.propose_clusters or config.propose_cluster_components:
         for bandwidth in config.bandwidths:
-            clusters, _ = mean_shift(embedding[things], bandwidth)
+            with timing.stage("mean shift"):
+                clusters, _ = mean_shift(embedding[things], bandwidth)
             if config.propose_clusters:
                 partitions.append(clusters)
             if config.propose_cluster_components:
-                parts = spatial_components(coordinates, clusters, config.connectivity)
+                with timing.stage("components"):
+                    parts = spatial_components(coordinates, clusters, config.connectivity)
                 partitions.append(parts)
     if config.propose_label_components:
         labels = voxel_scene.semantic_ids[things]
-        partitions.append(spatial_components(coordinates, labels, config.connectivity))
+        with timing.stage("components"):
+            partitions.append(spatial_components(coordinates, labels, config.connectivity))
     sets = [things[indices] for partition in partitions for indices in index_sets(partition)]
     large = [indices for indices in sets if len(indices) >= config.min_voxels]
     return list({indices.tobytes(): indices for indices in large}.values())

@@ -10,6 +10,7 @@ import dataclasses
 
 import numpy as np
 
+from mtml_tf import timing
 from mtml_tf.config import SegmentConfig
 from mtml_tf.scene import Instance, VoxelScene
 from mtml_tf.segmentation import scores
@@ -62,7 +63,9 @@ def segment(
         ValueError: arrays that do not have one finite row for each voxel, or no direction though
             it has a weight.
     """
-    return select(propose(voxel_scene, embedding, direction, config), config)
+    proposals = propose(voxel_scene, embedding, direction, config)
+    with timing.stage("suppression"):
+        return select(proposals, config)
 
 
 def propose(
@@ -76,6 +79,17 @@ def propose(
     if direction is not None:
         _check_rows(voxel_scene, "direction", direction)
     indices = find_proposals(voxel_scene, embedding, config)
+    with timing.stage("scores"):
+        return _score(indices, voxel_scene, embedding, direction, config)
+
+
+def _score(
+    indices: list[Array],
+    voxel_scene: VoxelScene,
+    embedding: Array,
+    direction: Array | None,
+    config: SegmentConfig,
+) -> Proposals:
     if config.probability_ids and voxel_scene.features is not None:
         class_ids = probable_labels(indices, voxel_scene.features, config.probability_ids)
     else:

@@ -1,0 +1,119 @@
+"""Scenes beyond memory: the network evaluated block by block, with the values of the whole.
+
+An output depends on inputs within half the receptive field (paper section 3.1: 142 voxels in all).
+So a block of the grid that reaches so far beyond the voxels that it is made for, or ends where the
+grid ends, gives them the values that the whole grid would.
+"""
+
+import dataclasses
+import itertools
+import math
+from collections.abc import Iterator
+
+import numpy as np
+
+from mtml_tf.config import NetworkConfig
+from mtml_tf.scene import VoxelScene
+
+Array = np.ndarray
+Shape = tuple[int, int, int]
+
+# Blocks are made for no fewer voxels along an axis: the rest of a block is computed in vain.
+_SMALLEST_CORE = 16
+
+
+@dataclasses.dataclass(frozen=True)
+class Block:
+    """A box of the grid; all bounds are even, as the network's pooling needs them.
+
+    Attributes:
+        core: (low, high), voxels: where its values are used; low inclusive, high exclusive.
+        box: (low, high), voxels: the core and what it depends on, as far as the grid goes.
+    """
+
+    core: tuple[Shape, Shape]
+    box: tuple[Shape, Shape]
+
+    @property
+    def grid_shape(self) -> Shape:
+        """Size of the box, voxels."""
+        low, high = self.box
+        return (high[0] - low[0], high[1] - low[1], high[2] - low[2])
+
+
+def halo(config: NetworkConfig) -> int:
+    """Returns how far beyond its core a block must reach: half the receptive field, made even."""
+    half = 15 + 4 * sum(config.dilations)
+    return half + half % 2
+
+
+def split_grid(grid_shape: Shape, halo: int, most_voxels: int) -> list[Block]:
+    """Returns blocks whose cores fill the grid, each of at most `most_voxels` voxels.
+
+    The axis along which a block is longest is halved until all blocks are small enough.
+
+    Args:
+        grid_shape: (X, Y, Z), even.
+        halo: see `halo`.
+        most_voxels: of a block with its halo.
+
+    Returns:
+        At least one block; none at all where even the smallest blocks are too large.
+    """
+    parts = [1, 1, 1]
+    while True:
+        blocks = _blocks(grid_shape, parts, halo)
+        if max(math.prod(block.grid_shape) for block in blocks) <= most_voxels:
+            return blocks
+        cores = [size / count for size, count in zip(grid_shape, parts, strict=True)]
+        axis = int(np.argmax(cores))
+        if cores[axis] < 2 * _SMALLEST_CORE:
+            return []
+        parts[axis] += 1
+
+
+def crop(scene: VoxelScene, block: Block) -> tuple[VoxelScene, Array, Array]:
+    """Cuts a block out of a scene.
+
+    Returns:
+        The scene within the box, on the box's own grid; the rows (int64) of the whole scene that
+        lie in the core; and the rows of the cut scene that are the same voxels.
+    """
+    inside = np.flatnonzero(_within(scene.coordinates, block.box))
+    in_core = _within(scene.coordinates[inside], block.core)
+    low = np.array(block.box[0], np.int32)
+    part = VoxelScene(
+        name=scene.name,
+        coordinates=scene.coordinates[inside] - low,
+        grid_shape=block.grid_shape,
+        voxel_size=scene.voxel_size,
+        origin=scene.origin + low * scene.voxel_size,
+        semantic_ids=scene.semantic_ids[inside],
+        features=None if scene.features is None else scene.features[inside],
+    )
+    return part, inside[in_core], np.flatnonzero(in_core)
+
+
+def _within(coordinates: Array, box: tuple[Shape, Shape]) -> Array:
+    low, high = box
+    return np.all((coordinates >= low) & (coordinates < high), axis=1)
+
+
+def _blocks(grid_shape: Shape, parts: list[int], halo: int) -> list[Block]:
+    axes = [
+        list(_intervals(size, count, halo)) for size, count in zip(grid_shape, parts, strict=True)
+    ]
+    blocks = []
+    for x, y, z in itertools.product(*axes):
+        core, box = ([(x[i][j], y[i][j], z[i][j]) for j in (0, 1)] for i in (0, 1))
+        blocks.append(Block((core[0], core[1]), (box[0], box[1])))
+    return blocks
+
+
+def _intervals(
+    size: int, count: int, halo: int
+) -> Iterator[tuple[tuple[int, int], tuple[int, int]]]:
+    """Core and box of each part along one axis."""
+    bounds = [size * part // count // 2 * 2 for part in range(count)] + [size]
+    for low, high in itertools.pairwise(bounds):
+        yield (low, high), (max(0, low - halo), min(size, high + halo))

@@ -1,0 +1,121 @@
+"""Tests of mtml_tf.learning.blocks: block by block equals the whole."""
+
+import dataclasses
+import math
+
+import numpy as np
+import pytest
+from scenes import CLASSES, sparse_scene
+
+from mtml_tf.config import NetworkConfig, SegmentConfig
+from mtml_tf.learning import models
+from mtml_tf.learning.backend import tf
+from mtml_tf.learning.blocks import crop, halo, split_grid
+from mtml_tf.learning.models import Model, ModelConfig
+from mtml_tf.learning.voxel_network import VoxelNetwork
+
+# A receptive field of 62 voxels instead of 142, so that small scenes have blocks.
+NETWORK = NetworkConfig(len(CLASSES), width=1 / 16, dilations=(2, 2))
+
+
+@pytest.fixture(scope="module")
+def model():
+    """One with random weights; its graph is made once for all tests."""
+    rng, network = np.random.default_rng(0), VoxelNetwork(NETWORK)
+    for variable in network.dense.variables:
+        fan_in = int(np.prod(variable.shape[:-1])) if len(variable.shape) > 1 else 9
+        variable.assign(rng.normal(size=variable.shape) * np.sqrt(2 / fan_in))
+    segment = SegmentConfig(thing_ids=CLASSES.thing_ids)
+    return Model(ModelConfig(network.config, segment, CLASSES, 0.1, True), network)
+
+
+@pytest.mark.parametrize("parts", [2, 5])
+def test_blocks_give_the_values_of_the_whole(model, parts, monkeypatch):
+    scene = sparse_scene(0, (150, 90, 12), 3000)
+    scene = dataclasses.replace(scene, voxel_size=0.1)
+    whole = model.predict(scene)
+    reach = halo(NETWORK)
+    sizes = {
+        len(blocks): most
+        for most in range(40_000, 162_000, 2_000)
+        if (blocks := split_grid(scene.grid_shape, reach, most))
+    }
+    count = min(count for count in sizes if count >= parts)
+    monkeypatch.setattr(
+        models, "available_memory", lambda: sizes[count] * models.grid_memory((1, 1, 1), 1 / 8)
+    )
+    in_blocks = model.predict(scene)
+    for found, expected in zip(in_blocks, whole, strict=True):
+        np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5 * np.abs(expected).max())
+
+
+def test_less_than_half_the_receptive_field_would_not_do(model):
+    scene = sparse_scene(0, (150, 12, 12), 4000)
+    scene = dataclasses.replace(scene, voxel_size=0.1)
+    whole, _ = model.predict(scene)
+    near, _ = model._predict_blocks(scene, split_grid(scene.grid_shape, 4, 150 * 12 * 8))
+    assert np.abs(near - whole).max() > 1e-3 * np.abs(whole).max()
+
+
+def test_memory_that_runs_out_leads_to_smaller_blocks(model, monkeypatch):
+    scene = dataclasses.replace(sparse_scene(0, (300, 12, 12), 500), voxel_size=0.1)
+    whole, _ = model.predict(scene)
+    graph, seen = model._call, []
+
+    def call(inputs):
+        shape = inputs["grid_shape"][0].numpy()
+        seen.append(math.prod(shape.tolist()))
+        if seen[-1] > 200 * 12 * 12:
+            raise tf.errors.ResourceExhaustedError(None, None, "out of memory")
+        return graph(inputs)
+
+    monkeypatch.setitem(model.__dict__, "_call", call)
+    found, _ = model.predict(scene)
+    assert seen[0] == 300 * 12 * 12
+    assert max(seen[1:]) <= seen[0]
+    assert len(seen) > 2
+    np.testing.assert_allclose(found, whole, rtol=0, atol=1e-5 * np.abs(whole).max())
+
+
+def test_a_grid_of_which_not_even_a_block_fits_is_refused(model, monkeypatch):
+    scene = dataclasses.replace(sparse_scene(0, (150, 12, 12), 500), voxel_size=0.1)
+    monkeypatch.setattr(models, "available_memory", lambda: 10_000)
+    with pytest.raises(ValueError, match="expected a grid that fits into memory"):
+        model.predict(scene)
+
+
+@pytest.mark.parametrize("most", [96 * 80 * 16, 140 * 80 * 16, 200 * 80 * 16])
+def test_cores_fill_the_grid_once_and_boxes_are_even(most):
+    shape = (200, 80, 16)
+    blocks = split_grid(shape, 32, most)
+    filled = np.zeros(shape, int)
+    for block in blocks:
+        (x0, y0, z0), (x1, y1, z1) = block.core
+        filled[x0:x1, y0:y1, z0:z1] += 1
+        assert all(bound % 2 == 0 for corner in block.box for bound in corner)
+        assert all(low >= 0 for low in block.box[0])
+        assert all(high <= size for high, size in zip(block.box[1], shape, strict=True))
+        assert math.prod(block.grid_shape) <= most
+    np.testing.assert_array_equal(filled, 1)
+
+
+def test_a_grid_that_fits_is_one_block():
+    (block,) = split_grid((8, 6, 4), 72, 8 * 6 * 4)
+    assert block.core == block.box == ((0, 0, 0), (8, 6, 4))
+
+
+def test_the_halo_is_half_the_papers_receptive_field():
+    assert halo(NetworkConfig()) == 72  # 142 / 2, made even
+
+
+def test_a_cropped_scene_knows_its_rows():
+    scene = sparse_scene(1, (40, 8, 8), 200)
+    block = split_grid((40, 8, 8), 4, 24 * 8 * 8)[1]
+    part, rows, rows_of_part = crop(scene, block)
+    np.testing.assert_array_equal(
+        part.coordinates[rows_of_part] + np.array(block.box[0]), scene.coordinates[rows]
+    )
+    np.testing.assert_array_equal(part.semantic_ids[rows_of_part], scene.semantic_ids[rows])
+    np.testing.assert_allclose(
+        part.origin, scene.origin + np.array(block.box[0]) * scene.voxel_size
+    )
