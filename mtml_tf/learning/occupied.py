@@ -154,7 +154,8 @@ def transposed_convolution(voxels: tf.Tensor, half: tf.Tensor, kernel: tf.Tensor
     parity_code = parity[:, 0] * 4 + parity[:, 1] * 2 + parity[:, 2]
     base = voxels[:, 1:] // 2 + 1
     flat_half = tf.reshape(half, [-1, channels])
-    rows, values = [], []
+    rows: list[tf.Tensor] = []
+    values: list[tf.Tensor] = []
     for code, odd in enumerate(_CORNERS):
         members = tf.where(parity_code == code)[:, 0]
         origin = tf.gather(base, members)  # [p, 3]
