@@ -33,6 +33,8 @@ def embedding_colors(embedding: Array) -> Array:
 
     Each component is stretched from its 2nd to its 98th percentile.
     """
+    if not len(embedding):
+        return np.zeros((0, 3), np.uint8)
     centred = embedding - embedding.mean(axis=0)
     _, _, axes = np.linalg.svd(centred, full_matrices=False)
     parts = centred @ axes[:3].T

@@ -3,49 +3,68 @@
 AP50 on simulated rooms against the strength of the label noise, against the number of instances of
 a room, and for rooms in a row, which are longer than the network's receptive field. Takes trained
 models; makes what else is missing, prints tables and draws curves (SVG). Started again, it goes on
-where it was.
+where it was: predictions that are there in `<work_dir>/predictions` are read, so delete those of a
+model that has changed.
 """
 
 import dataclasses
 import pathlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 from absl import flags
 
 from experiments.paper_numbers import TABLE_2
-from experiments.running import TITLES, Workplace, encode_markdown, run_program
+from experiments.running import (
+    MIN_VERTICES,
+    TITLES,
+    Workplace,
+    encode_markdown,
+    run_program,
+)
 from mtml_tf import files, program
 from mtml_tf.classes import SCANNET18, SCANNET20
 from mtml_tf.drawing.curves import encode_curves
-from mtml_tf.rooms.labeller import LabellerSettings, predict_labels
+from mtml_tf.rooms.labeller import LabellerSettings, encode_labels, predict_labels
 from mtml_tf.scans import scannet, scannet_files
 from mtml_tf.scene import VoxelScene
 from mtml_tf.scoring.average_precision import ApTable, average_precision
 from mtml_tf.scoring.benchmark_format import read_ground_truth, read_predictions
+from mtml_tf.scoring.ground_truth import INSTANCES_PER_CLASS
 
 FLAGS = flags.FLAGS
 
 Array = np.ndarray
 LabelledScene = tuple[VoxelScene, Array]
+# For each place on the horizontal axis the scores by method.
+Curves = list[tuple[float, dict[str, ApTable]]]
 
 METHODS = tuple(TABLE_2)
+# What the methods' predictions are called, after the name of the data.
+SUFFIXES = {
+    "segmentation_as_instance": "seg",
+    "connected_components": "components",
+    "fe_only": "fe_only",
+    "multi_task": "multi_task",
+}
 STRENGTHS = (0.0, 0.5, 1.0, 1.5, 2.0)
 ROW_LENGTHS = (1, 2, 3)
 SPLIT = "val"
 _GAP = 4  # empty voxels between rooms in a row
-_INSTANCES_PER_SCENE = 200  # rooms in a row keep their instance ids apart by it
+# Rooms in a row keep their instance ids apart by it; a ground truth holds those below 1000.
+_INSTANCES_PER_SCENE = 200
 
 
-def score_all(here: Workplace, name: str, runs: dict[str, pathlib.Path]) -> dict[str, ApTable]:
+def score_all(here: Workplace, name: str, runs: Mapping[str, pathlib.Path]) -> dict[str, ApTable]:
     """Scores the four methods on the validation split of a data folder."""
+    names = {method: f"{name}_{suffix}" for method, suffix in SUFFIXES.items()}
+    score_baseline = {
+        "segmentation_as_instance": here.score_segmentation_as_instance,
+        "connected_components": here.score_connected_components,
+    }
     return {
-        "segmentation_as_instance": here.score_segmentation_as_instance(f"{name}_seg", SPLIT),
-        "connected_components": here.score_connected_components(f"{name}_components", SPLIT),
-        **{
-            method: here.score_model(f"{name}_{method}", run_dir, SPLIT)
-            for method, run_dir in runs.items()
-        },
+        **{method: score(names[method], SPLIT) for method, score in score_baseline.items()},
+        **{method: here.score_model(names[method], run, SPLIT) for method, run in runs.items()},
     }
 
 
@@ -62,36 +81,38 @@ def write_noisy_labels(
             labelled = scannet.with_benchmark_classes(scene)
             settings = LabellerSettings(strength=strength)
             predicted = predict_labels(labelled, segments, settings, number)
-            text = "\n".join(map(str, predicted.tolist())) + "\n"
-            files.write_text(folder / f"{name}.txt", text)
+            files.write_text(folder / f"{name}.txt", encode_labels(predicted))
 
 
 def against_noise(
     work_dir: pathlib.Path,
     rooms_dir: pathlib.Path,
     names: Sequence[str],
-    runs: dict[str, pathlib.Path],
-) -> dict[float, dict[str, ApTable]]:
+    runs: Mapping[str, pathlib.Path],
+) -> Curves:
     """Scores the methods at each strength of the label noise."""
-    tables = {}
+    curves: Curves = []
     for strength in STRENGTHS:
         here = Workplace(work_dir / f"noise_{strength:g}", work_dir)
         semantic_dir = work_dir / f"semantic_{strength:g}"
         if not semantic_dir.exists():
             write_noisy_labels(rooms_dir, names, strength, semantic_dir)
-        if not here.data_dir.exists():
-            run_program(
-                *("tools/prepare_scannet.py", f"--scannet_dir={rooms_dir}", f"--splits={SPLIT}"),
-                *(f"--semantic_dir={semantic_dir}", f"--output_dir={here.data_dir}"),
-            )
-        tables[strength] = score_all(here, here.data_dir.name, runs)
-    return tables
+        # In any case: it leaves a whole folder as it is, and refuses one that lacks scenes.
+        run_program(
+            *("tools/prepare_scannet.py", f"--scannet_dir={rooms_dir}", f"--splits={SPLIT}"),
+            *(f"--semantic_dir={semantic_dir}", f"--output_dir={here.data_dir}"),
+        )
+        curves.append((strength, score_all(here, here.data_dir.name, runs)))
+    return curves
 
 
-def against_instances(
-    here: Workplace, name: str, tables: Iterable[str], num_groups: int = 4
-) -> dict[float, dict[str, ApTable]]:
+def against_instances(here: Workplace, name: str, num_groups: int = 4) -> Curves:
     """Scores predictions that are there on groups of rooms with ever more instances.
+
+    Args:
+        here: where they are.
+        name: of the data, as `score_all` was given it.
+        num_groups: how many groups, where there are so many rooms.
 
     Returns:
         For the mean number of instances of each group, the scores by method.
@@ -100,33 +121,27 @@ def against_instances(
     truths = {path.stem: read_ground_truth(path) for path in sorted(truth_dir.glob("*.txt"))}
     counts = {scene: num_instances(ids) for scene, ids in truths.items()}
     ordered = sorted(counts, key=lambda scene: (counts[scene], scene))
-    folders = {
-        method: here.work_dir / "predictions" / f"{name}_{suffix}"
-        for method, suffix in zip(
-            tables, ("seg", "components", "fe_only", "multi_task"), strict=True
-        )
-    }
-    results = {}
-    for group in np.array_split(np.array(ordered), num_groups):
+    curves: Curves = []
+    for group in np.array_split(np.array(ordered), min(num_groups, len(ordered))):
         members = group.tolist()
         mean = round(float(np.mean([counts[scene] for scene in members])), 1)
-        results[mean] = {
-            method: average_precision(
-                (
-                    (truths[scene], read_predictions(folder, scene, len(truths[scene])))
-                    for scene in members
-                ),
-                SCANNET18,
+        tables = {}
+        for method, suffix in SUFFIXES.items():
+            folder = here.work_dir / "predictions" / f"{name}_{suffix}"
+            pairs = (
+                (truths[scene], read_predictions(folder, scene, len(truths[scene])))
+                for scene in members
             )
-            for method, folder in folders.items()
-        }
-    return results
+            tables[method] = average_precision(pairs, SCANNET18, MIN_VERTICES)
+        curves.append((mean, tables))
+    return curves
 
 
-def num_instances(ids: Array, min_vertices: int = 100) -> int:
+def num_instances(ids: Array, min_vertices: int = MIN_VERTICES) -> int:
     """Returns how many scored instances a ground truth has."""
     found, sizes = np.unique(ids, return_counts=True)
-    is_scored = np.isin(found // 1000, SCANNET18.ids) & (found % 1000 > 0)
+    class_ids, numbers = np.divmod(found, INSTANCES_PER_CLASS)
+    is_scored = np.isin(class_ids, SCANNET18.ids) & (numbers > 0)
     return int((is_scored & (sizes >= min_vertices)).sum())
 
 
@@ -138,7 +153,8 @@ def in_a_row(scenes: Sequence[LabelledScene], name: str) -> LabelledScene:
         name: of the new scene.
 
     Raises:
-        ValueError: a scene without instances or vertices.
+        ValueError: a scene without instances or vertices, or more instances than the ground
+            truth of all can tell apart.
     """
     first = scenes[0][0]
     shift, voxels_before = 0, 0
@@ -149,14 +165,22 @@ def in_a_row(scenes: Sequence[LabelledScene], name: str) -> LabelledScene:
     for number, (scene, truth) in enumerate(scenes):
         if scene.instance_ids is None or scene.vertex_to_voxel is None:
             raise ValueError(f"scene {scene.name}: expected instances on vertices, found none")
+        numbers = truth % INSTANCES_PER_CLASS
+        most = max(int(scene.instance_ids.max(initial=0)), int(numbers.max(initial=0)))
         more = number * _INSTANCES_PER_SCENE
+        if most >= _INSTANCES_PER_SCENE or more + most >= INSTANCES_PER_CLASS:
+            raise ValueError(
+                f"scene {scene.name}: expected instance ids below {_INSTANCES_PER_SCENE}, and in a "
+                f"row below {INSTANCES_PER_CLASS}, found {most} in scene {number + 1} of "
+                f"{len(scenes)}"
+            )
         parts["coordinates"].append(scene.coordinates + np.array([shift, 0, 0], np.int32))
         parts["semantic_ids"].append(scene.semantic_ids)
         parts["instance_ids"].append(
             np.where(scene.instance_ids > 0, scene.instance_ids + more, 0).astype(np.int32)
         )
         parts["vertex_to_voxel"].append(scene.vertex_to_voxel + np.int32(voxels_before))
-        truths.append(np.where(truth % 1000 > 0, truth + more, truth))
+        truths.append(np.where(numbers > 0, truth + more, truth))
         shift += scene.grid_shape[0] + _GAP
         voxels_before += len(scene.coordinates)
     shapes = np.array([scene.grid_shape for scene, _ in scenes])
@@ -171,19 +195,30 @@ def in_a_row(scenes: Sequence[LabelledScene], name: str) -> LabelledScene:
 
 
 def against_extent(
-    work_dir: pathlib.Path, data_dir: pathlib.Path, runs: dict[str, pathlib.Path]
-) -> dict[float, dict[str, ApTable]]:
-    """Scores the methods on one, two and three rooms in a row: the same rooms each time."""
+    work_dir: pathlib.Path, data_dir: pathlib.Path, runs: Mapping[str, pathlib.Path]
+) -> Curves:
+    """Scores the methods on one, two and three rooms in a row.
+
+    They are the same rooms each time, but for those at the end that fill no row.
+
+    Raises:
+        ValueError: too few rooms for the longest row.
+    """
     from mtml_tf.learning import records
 
     folder = records.DataFolder(data_dir)
     entries = folder.entries(SPLIT)
-    tables = {}
+    if len(entries) < max(ROW_LENGTHS):
+        raise ValueError(
+            f"{data_dir}: expected at least {max(ROW_LENGTHS)} rooms in split '{SPLIT}', found "
+            f"{len(entries)}"
+        )
+    whole = len(entries) // max(ROW_LENGTHS) * max(ROW_LENGTHS)
+    curves: Curves = []
     for length in ROW_LENGTHS:
         here = Workplace(work_dir / f"row_{length}", work_dir)
 
-        def rows(length: int = length) -> Iterator[tuple[VoxelScene, Array | None]]:
-            whole = len(entries) // max(ROW_LENGTHS) * max(ROW_LENGTHS)
+        def rows(length: int = length) -> Iterator[LabelledScene]:
             for start in range(0, whole // length * length, length):
                 members = [
                     (folder.scene(entry), folder.ground_truth(SPLIT, entry))
@@ -193,17 +228,15 @@ def against_extent(
 
         if not here.data_dir.exists():
             records.write_data_folder(here.data_dir, SCANNET20, {SPLIT: rows()})
-        tables[float(length)] = score_all(here, here.data_dir.name, runs)
-    return tables
+        curves.append((float(length), score_all(here, here.data_dir.name, runs)))
+    return curves
 
 
-def encode_rows(what: str, tables: dict[float, dict[str, ApTable]]) -> list[list[str]]:
+def encode_rows(what: str, curves: Curves) -> list[list[str]]:
     """Returns the header and a row for each place: AP50 of every method."""
     rows = [[what, *(TITLES[method] for method in METHODS)]]
-    for place, by_method in tables.items():
-        rows.append(
-            [f"{place:g}", *(f"{by_method[method].average.ap50:.3f}" for method in METHODS)]
-        )
+    for place, tables in curves:
+        rows.append([f"{place:g}", *(f"{tables[method].average.ap50:.3f}" for method in METHODS)])
     return rows
 
 
@@ -226,22 +259,24 @@ def main() -> None:
     }
     names = scannet.read_split(rooms_dir, SPLIT)
     here = Workplace(data_dir, work_dir)
+    here.claim("made_of", rooms_dir=rooms_dir, data_dir=data_dir, **runs)
     score_all(here, "rooms", runs)
     experiments = {
         "noise": ("strength of the label noise", against_noise(work_dir, rooms_dir, names, runs)),
-        "instances": ("instances of a room", against_instances(here, "rooms", METHODS)),
+        "instances": ("instances of a room", against_instances(here, "rooms")),
         "extent": ("rooms in a row", against_extent(work_dir, data_dir, runs)),
     }
-    for name, (what, tables) in experiments.items():
-        rows = encode_rows(what, tables)
+    for name, (what, curves) in experiments.items():
+        rows = encode_rows(what, curves)
         text = f"AP50 against {what}\n\n{encode_markdown(rows)}\n"
         print(text)
         here.write_table(name, text, rows)
-        curves = {
-            TITLES[method]: [by_method[method].average.ap50 for by_method in tables.values()]
+        places = [place for place, _ in curves]
+        series = {
+            TITLES[method]: [tables[method].average.ap50 for _, tables in curves]
             for method in METHODS
         }
-        chart = encode_curves(f"AP50 against {what}", what, "AP50", list(tables), curves)
+        chart = encode_curves(f"AP50 against {what}", what, "AP50", places, series)
         files.write_text(work_dir / f"{name}.svg", chart, overwrite=True)
 
 

@@ -6,6 +6,8 @@ Everything is made by the program that a user would call, so that each step can 
 import csv
 import dataclasses
 import io
+import json
+import os
 import pathlib
 import subprocess
 import sys
@@ -99,7 +101,9 @@ class Workplace:
 
     def score_model(self, name: str, run_dir: pathlib.Path, split: str, *settings: str) -> ApTable:
         """Predicts a split unless that is done, and scores it."""
-        output_dir = self.work_dir / "predictions" / name
+        output_dir = self._claim_predictions(
+            name, split, run_dir=run_dir, settings=" ".join(settings)
+        )
         if not output_dir.exists():
             run_program(
                 *("-m", "mtml_tf.predict", f"--run_dir={run_dir}", f"--data_dir={self.data_dir}"),
@@ -119,7 +123,7 @@ class Workplace:
         """Writes a baseline's instances of a split, unless that is done, and scores them."""
         from mtml_tf.learning import prediction, records
 
-        output_dir = self.work_dir / "predictions" / name
+        output_dir = self._claim_predictions(name, split)
         if not output_dir.exists():
             folder = records.DataFolder(self.data_dir)
             things = folder.classes.thing_ids
@@ -138,7 +142,12 @@ class Workplace:
         """Does on the scans' meshes what `score_baseline` does on voxels."""
         from mtml_tf.learning.records import DataFolder
 
-        output_dir = self.work_dir / "predictions" / name
+        output_dir = self._claim_predictions(
+            name,
+            split,
+            scannet_dir=pathlib.Path(raw.scannet_dir),
+            semantic_dir=pathlib.Path(raw.semantic_dir),
+        )
         if not output_dir.exists():
             folder = DataFolder(self.data_dir)
             with files.writing_folder(output_dir) as temporary:
@@ -147,6 +156,48 @@ class Workplace:
                     instances = baseline(semantic_ids, faces, folder.classes.thing_ids)
                     write_predictions(temporary, entry.name, instances, len(semantic_ids))
         return self.score(output_dir, split)
+
+    def claim(self, name: str, **made_of: pathlib.Path | str) -> None:
+        """Notes in `<name>.json` what results are made of, or compares with what stands there.
+
+        Args:
+            name: of the note, relative to the workplace.
+            made_of: folders and settings. Folders are noted as seen from the workplace, so that
+                everything may be moved together.
+
+        Raises:
+            ValueError: the results that are there are made of something else, or a note that
+                can't be read.
+        """
+        path = self.work_dir / f"{name}.json"
+        asked = {
+            key: os.path.relpath(value, self.work_dir) if isinstance(value, pathlib.Path) else value
+            for key, value in made_of.items()
+        }
+        if not path.exists():
+            files.write_text(path, json.dumps(asked, indent=1) + "\n")
+            return
+        found = _read_note(path)
+        for key in asked | found:
+            if asked.get(key) != found.get(key):
+                raise ValueError(
+                    f"{path}: expected results of {key} '{asked.get(key)}' (as seen from "
+                    f"{self.work_dir}), found those of '{found.get(key)}'; choose another "
+                    "--work_dir, or remove what they belong to"
+                )
+
+    def _claim_predictions(
+        self, name: str, split: str, **made_of: pathlib.Path | str
+    ) -> pathlib.Path:
+        """Returns the folder of predictions, which is there or is to be made of this.
+
+        Predictions without a note (of an earlier version) are taken for what they are called.
+        """
+        note = f"predictions/{name}"
+        if not (self.work_dir / note).exists():
+            (self.work_dir / f"{note}.json").unlink(missing_ok=True)
+        self.claim(note, data_dir=self.data_dir, split=split, **made_of)
+        return self.work_dir / note
 
     def score(self, prediction_dir: pathlib.Path, split: str) -> ApTable:
         """Scores predictions of a split."""
@@ -167,6 +218,16 @@ class Workplace:
     def write_table(self, name: str, text: str, rows: Sequence[Sequence[str]]) -> None:
         """Writes `<name>.md` and `<name>.csv`; they are made of files that stay, so replaced."""
         write_table(self.work_dir, name, text, rows)
+
+
+def _read_note(path: pathlib.Path) -> dict[str, str]:
+    try:
+        note = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path}: expected a note in JSON, found {error}; remove it") from error
+    if not isinstance(note, dict):
+        raise ValueError(f"{path}: expected a JSON object, found {note}; remove it")
+    return note
 
 
 def scored_only(scene: VoxelScene, instances: Sequence[Instance]) -> list[Instance]:

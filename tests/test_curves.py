@@ -23,8 +23,11 @@ def test_higher_values_lie_higher_and_equal_ones_level():
 
 
 def test_a_missing_value_leaves_a_gap():
-    (line,) = lines_of(encode_curves("t", "x", "y", [0, 1, 2], {"a": [0.2, math.nan, 0.4]}))
-    assert len(line) == 2
+    svg = encode_curves("t", "x", "y", [0, 1, 2, 3], {"a": [0.2, math.nan, 0.4, 0.4]})
+    before, after = lines_of(svg)
+    assert (len(before), len(after)) == (1, 2)
+    assert svg.count("<circle") == 3
+    assert lines_of(encode_curves("t", "x", "y", [0], {"a": [math.nan]})) == []
 
 
 def test_every_series_has_its_name_and_a_color_of_its_own():

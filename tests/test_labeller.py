@@ -6,8 +6,8 @@ import pytest
 from mtml_tf.classes import SCANNET20
 from mtml_tf.rooms.labeller import (
     LabellerSettings,
-    class_probabilities,
     confusion,
+    encode_labels,
     iou,
     predict_labels,
 )
@@ -185,11 +185,9 @@ def test_predictions_are_a_function_of_the_seed():
     assert first.dtype == np.int32
 
 
-def test_probabilities_sum_to_one_and_prefer_the_predicted_class():
-    predicted = np.array([1, 39, 5])
-    probabilities = class_probabilities(predicted)
-    np.testing.assert_allclose(probabilities.sum(axis=1), 1, rtol=1e-6)
-    np.testing.assert_array_equal(np.array(SCANNET20.ids)[probabilities.argmax(axis=1)], predicted)
+def test_labels_are_written_one_a_line():
+    assert encode_labels(np.array([1, 39, 5], np.int32)) == "1\n39\n5\n"
+    assert encode_labels(np.zeros(0, np.int32)) == ""
 
 
 def test_iou_by_hand():
@@ -208,10 +206,6 @@ def test_what_cannot_be_labelled_is_refused():
     blank = dataclasses.replace(scene, semantic_ids=np.zeros_like(scene.semantic_ids))
     with pytest.raises(ValueError, match="expected labelled vertices, found none"):
         predict_labels(blank, segments, SILENT, 0)
-    with pytest.raises(ValueError, match="expected a strength of at least 0, found -1"):
-        LabellerSettings(strength=-1)
-    with pytest.raises(ValueError, match="expected a strength of at least 0, found nan"):
-        LabellerSettings(strength=float("nan"))
     with pytest.raises(
         ValueError, match="scene room: expected a segment id for each of 512 vertices, found 511"
     ):
@@ -221,12 +215,27 @@ def test_what_cannot_be_labelled_is_refused():
         predict_labels(other, segments, SILENT, 0)
 
 
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"strength": -1}, "expected a strength of at least 0, found -1"),
+        ({"strength": float("nan")}, "expected a strength of at least 0, found nan"),
+        ({"strength": float("inf")}, "expected a strength of at least 0, found inf"),
+        ({"whole": -0.1}, "expected a whole of at least 0, found -0.1"),
+        ({"speck_radius": (0.1, -1.0)}, r"expected a speck_radius of at least 0, found \(0.1, -1"),
+        ({"speck_radius": (0.2, 0.1)}, "expected the smallest and the largest speck_radius"),
+        ({"bleeding_length": 0}, "expected a bleeding_length above 0 m, found 0"),
+    ],
+)
+def test_settings_out_of_range_are_refused(settings, message):
+    with pytest.raises(ValueError, match=message):
+        LabellerSettings(**settings)
+
+
 def test_a_vertex_without_prediction_is_not_counted_for_another_class():
     message = "expected a predicted class for every vertex, found id 0 for 1 of 2"
     with pytest.raises(ValueError, match=message):
         confusion(np.array([2, 5, 0]), np.array([0, 5, 0]))
-    with pytest.raises(ValueError, match=message):
-        class_probabilities(np.array([0, 5]))
 
 
 def test_unlabelled_vertices_need_no_prediction():

@@ -1,4 +1,5 @@
 import numpy as np
+import pytest
 
 from mtml_tf.rooms import layout
 from mtml_tf.rooms.furniture import LABELS
@@ -75,4 +76,19 @@ def test_a_room_is_a_function_of_its_seed():
 def test_fewer_instances_can_be_asked_for():
     settings = layout.RoomSettings(max_instances=8)
     for seed in SEEDS:
-        assert len(furniture_of(layout.furnish("room", seed, settings))) <= 9
+        assert len(furniture_of(layout.furnish("room", seed, settings))) <= 8
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"min_size": 1.0}, "expected a min_size of at least 1.5 m .* found 1.0 and 7.5"),
+        ({"min_size": 8.0}, "expected a min_size of at least 1.5 m .* found 8.0 and 7.5"),
+        ({"height": (3.0, 2.0)}, r"expected the lowest and the highest height, found \(3.0, 2.0\)"),
+        ({"closeness": 1.5}, "expected a closeness in 0..1, found 1.5"),
+        ({"max_instances": 0}, "expected max_instances of at least 1, found 0"),
+    ],
+)
+def test_settings_out_of_range_are_refused(settings, message):
+    with pytest.raises(ValueError, match=message):
+        layout.RoomSettings(**settings)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 import pathlib
 import subprocess
 import sys
@@ -85,7 +86,16 @@ def test_a_folder_of_other_settings_or_of_something_else_is_left_alone(rooms, tm
         making.make_rooms(tmp_path, 2, 1, SETTINGS)
     with pytest.raises(ValueError, match="expected 0 to 2 validation rooms, found 3"):
         making.make_rooms(tmp_path / "new", 2, 3, SETTINGS)
+    with pytest.raises(ValueError, match="expected at least 1 room, found 0"):
+        making.make_rooms(tmp_path / "new", 0, 0, SETTINGS)
     assert not (tmp_path / "new").exists()
+    with pytest.raises(ValueError, match=r"mine\.txt: expected a folder of rooms, found a file"):
+        making.make_rooms(tmp_path / "mine.txt", 2, 1, SETTINGS)
+
+
+def test_a_process_that_dies_is_told_and_not_waited_for():
+    with pytest.raises(ValueError, match="expected 2 processes to make rooms, found that one has"):
+        making._in_parallel(os._exit, [1, 1], 2)
 
 
 def test_rooms_become_a_data_folder(rooms, tmp_path):
@@ -101,4 +111,7 @@ def test_rooms_become_a_data_folder(rooms, tmp_path):
     )
     assert done.returncode == 0, done.stderr
     report = json.loads((tmp_path / "data" / "report.json").read_text())
-    assert "failed" not in json.dumps(report).replace('"failed": []', "").replace('"failed": 0', "")
+    told = {name: scene for part in report.values() for name, scene in part["scenes"].items()}
+    assert told == {
+        name: {"status": "prepared", "reasons": []} for name in ("room0000_00", "room0001_00")
+    }

@@ -1,7 +1,9 @@
 import csv
 import dataclasses
+import json
 import math
 import pathlib
+import shutil
 import subprocess
 import sys
 
@@ -72,6 +74,42 @@ def test_predictions_that_are_there_are_read(here):
     (here.work_dir / "predictions" / "val_connected_components" / f"{NAME}.txt").write_text("")
     tables = table2.score_baseline(here, "connected_components", "val", None)
     assert chair_scores(tables["connected_components"]) == (0.0, 0.0, 0.0)
+
+
+def test_predictions_of_other_data_or_another_run_do_not_pass_for_these(here, tmp_path):
+    table2.score_baseline(here, "connected_components", "val", None)
+    other = write_data(tmp_path / "other", two_chairs(gap=0))
+    elsewhere = running.Workplace(other, here.work_dir)
+    with pytest.raises(
+        ValueError, match=r"val_connected_components\.json: expected results of data"
+    ):
+        table2.score_baseline(elsewhere, "connected_components", "val", None)
+    # Once they are gone, so is what they were made of.
+    shutil.rmtree(here.work_dir / "predictions" / "val_connected_components")
+    tables = table2.score_baseline(elsewhere, "connected_components", "val", None)
+    assert chair_scores(tables["connected_components"]) == MERGED
+
+
+def test_what_results_are_made_of_is_noted_as_seen_from_the_workplace(here):
+    here.claim("made_of", run_dir=here.work_dir.parent / "runs" / "a", settings="--width=1")
+    note = json.loads((here.work_dir / "made_of.json").read_text())
+    assert note == {"run_dir": "../runs/a", "settings": "--width=1"}
+    here.claim("made_of", run_dir=here.work_dir.parent / "runs" / "a", settings="--width=1")
+    with pytest.raises(ValueError, match=r"run_dir '../runs/b' .* found those of '../runs/a'"):
+        here.claim("made_of", run_dir=here.work_dir.parent / "runs" / "b", settings="--width=1")
+    with pytest.raises(ValueError, match="expected results of settings 'None'"):
+        here.claim("made_of", run_dir=here.work_dir.parent / "runs" / "a")
+    for text, message in (("{", "expected a note in JSON"), ("[]", "expected a JSON object")):
+        (here.work_dir / "made_of.json").write_text(text)
+        with pytest.raises(ValueError, match=f"made_of.json: {message}"):
+            here.claim("made_of")
+
+
+def test_predictions_without_a_note_are_taken_for_what_they_are_called(here):
+    table2.score_baseline(here, "connected_components", "val", None)
+    (here.work_dir / "predictions" / "val_connected_components.json").unlink()
+    tables = table2.score_baseline(here, "connected_components", "val", None)
+    assert chair_scores(tables["connected_components"]) == (1.0, 1.0, 1.0)
 
 
 def test_only_what_can_be_scored_is_written(here):

@@ -1,4 +1,8 @@
+import csv
 import math
+import pathlib
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -7,6 +11,8 @@ from experiments import table3
 from experiments.paper_numbers import TABLE_3, TABLE_3_CLASSES
 from mtml_tf.classes import SCANNET18
 from mtml_tf.scoring.average_precision import ApTable
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
 
 
 def write(path, ap50=0.5, **changed):
@@ -76,3 +82,26 @@ def test_a_missing_file_and_one_without_scores_are_told(tmp_path):
         table3.read_result(tmp_path / "b.csv")
     with pytest.raises(ValueError, match="expected the AP50 of at least one class"):
         table3.read_result(write(tmp_path / "a.csv", math.nan))
+
+
+def run(*arguments):
+    command = [sys.executable, "-m", "experiments.table3", *map(str, arguments)]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+
+
+def test_the_program_prints_and_writes_the_table(tmp_path):
+    result = write(tmp_path / "a.csv", 0.9)
+    done = run(f"--result_csv={result}", "--name=Mine", f"--output_dir={tmp_path / 'table'}")
+    assert done.returncode == 0, done.stderr
+    assert "| Mine | 0.900 | 0.90 |" in done.stdout
+    assert (tmp_path / "table" / "table3.md").read_text() == done.stdout.removesuffix("\n")
+    with open(tmp_path / "table" / "table3.csv", newline="") as file:
+        rows = list(csv.reader(file))
+    assert (len(rows), rows[1][:2]) == (15, ["Mine", "0.900"])
+
+
+def test_a_name_of_the_papers_table_is_wrong_usage(tmp_path):
+    done = run("--name=SGPN", f"--output_dir={tmp_path / 'table'}")
+    assert done.returncode == 2
+    assert "expected a --name that the paper's table has not, found 'SGPN'" in done.stderr
+    assert not (tmp_path / "table").exists()

@@ -1,5 +1,6 @@
 """Line charts as SVG text: they scale, stay small, and take no plotting library."""
 
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from xml.sax.saxutils import escape
@@ -70,16 +71,27 @@ def encode_curves(
         parts.append(_text(centre, bottom + 17, f"{value:g}", "middle"))
     for number, (name, values) in enumerate(series.items()):
         color = _COLORS[number % len(_COLORS)]
-        points = [place(*pair) for pair in zip(x, values, strict=True) if math.isfinite(pair[1])]
-        line = " ".join(f"{px:.1f},{py:.1f}" for px, py in points)
-        parts.append(f'<polyline points="{line}" fill="none" stroke="{color}" stroke-width="2"/>')
-        for px, py in points:
-            parts.append(f'<circle cx="{px:.1f}" cy="{py:.1f}" r="{_MARK}" fill="{color}"/>')
+        for run in _finite_runs(x, values):
+            points = [place(*pair) for pair in run]
+            line = " ".join(f"{px:.1f},{py:.1f}" for px, py in points)
+            parts.append(
+                f'<polyline points="{line}" fill="none" stroke="{color}" stroke-width="2"/>'
+            )
+            for px, py in points:
+                parts.append(f'<circle cx="{px:.1f}" cy="{py:.1f}" r="{_MARK}" fill="{color}"/>')
         column, row = number % 2, number // 2
         left, bottom = _LEFT + column * 190, _HEIGHT - 30 + row * 18
         parts.append(f'<rect x="{left}" y="{bottom - 9}" width="12" height="9" fill="{color}"/>')
         parts.append(_text(left + 18, bottom, name, "start"))
     return "\n".join([*parts, "</svg>\n"])
+
+
+def _finite_runs(x: Sequence[float], values: Sequence[float]) -> list[list[tuple[float, float]]]:
+    """Returns the points of a series, in runs that nothing is missing in."""
+    groups = itertools.groupby(
+        zip(x, values, strict=True), key=lambda point: math.isfinite(point[1])
+    )
+    return [list(points) for is_finite, points in groups if is_finite]
 
 
 def _text(x: float, y: float, text: str, anchor: str, weight: str = "normal") -> str:

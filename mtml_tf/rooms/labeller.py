@@ -6,6 +6,7 @@ that are not there. Their rates follow what a sparse convolutional network leave
 """
 
 import dataclasses
+import math
 
 import numpy as np
 from scipy import ndimage
@@ -44,7 +45,6 @@ _CONFUSIONS: dict[int, tuple[float, dict[int, float]]] = {
 _TELLING = {4, 24, 28, 33, 34, 36}
 _MOST_PARTS = 3
 _SPECKS = np.array([3, 5, 6, 7, 8, 9, 10, 11, 14, 16, 39])
-_PROBABILITY_OF_CHOICE = 0.55
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,7 +63,8 @@ class LabellerSettings:
         strength: scales all errors; 0 gives the truth where it is labelled.
 
     Raises:
-        ValueError: a strength that is negative or not a number.
+        ValueError: a value that is negative, infinite or not a number, a length of 0, or radii in
+            the wrong order.
     """
 
     whole: float = 0.03
@@ -77,8 +78,15 @@ class LabellerSettings:
     strength: float = 1.0
 
     def __post_init__(self) -> None:
-        if not self.strength >= 0:
-            raise ValueError(f"expected a strength of at least 0, found {self.strength}")
+        for name, value in dataclasses.asdict(self).items():
+            if not all(0 <= number < math.inf for number in np.ravel(value)):
+                raise ValueError(f"expected a {name} of at least 0, found {value}")
+        if self.bleeding_length == 0:
+            raise ValueError("expected a bleeding_length above 0 m, found 0")
+        if len(self.speck_radius) != 2 or self.speck_radius[0] > self.speck_radius[1]:
+            raise ValueError(
+                f"expected the smallest and the largest speck_radius, found {self.speck_radius}"
+            )
 
 
 def predict_labels(scene: Scene, segments: Array, settings: LabellerSettings, seed: int) -> Array:
@@ -198,20 +206,9 @@ def _normalised(weights: dict[int, float]) -> Array:
     return values / values.sum()
 
 
-def class_probabilities(predicted: Array, num_classes: int = len(SCANNET20)) -> Array:
-    """Returns float32 [N, 20], soft scores whose largest is that of the predicted class.
-
-    Raises:
-        ValueError: a vertex without a predicted class, or with one that is not of the 20.
-    """
-    channels = _channels_of_predicted(predicted)
-    probabilities = np.full(
-        (len(predicted), num_classes),
-        (1 - _PROBABILITY_OF_CHOICE) / (num_classes - 1),
-        np.float32,
-    )
-    probabilities[np.arange(len(predicted)), channels] = _PROBABILITY_OF_CHOICE
-    return probabilities
+def encode_labels(predicted: Array) -> str:
+    """Returns class ids [N] in the format of the semantic benchmark: one in each line."""
+    return "".join(f"{class_id}\n" for class_id in predicted.tolist())
 
 
 def confusion(truth: Array, predicted: Array) -> Array:
@@ -223,23 +220,18 @@ def confusion(truth: Array, predicted: Array) -> Array:
         ValueError: a labelled vertex without a predicted class, or a class that is not of the 20.
     """
     known = truth > 0
-    rows, columns = SCANNET20.channels_of(truth[known]), _channels_of_predicted(predicted[known])
+    rows, columns = SCANNET20.channels_of(truth[known]), SCANNET20.channels_of(predicted[known])
+    # -1 would count for another class, silently.
+    missing = np.count_nonzero(columns < 0)
+    if missing:
+        raise ValueError(
+            f"expected a predicted class for every vertex, found id 0 for {missing} of "
+            f"{len(columns)}"
+        )
     count = len(SCANNET20)
     return np.bincount(rows.astype(np.int64) * count + columns, minlength=count**2).reshape(
         count, count
     )
-
-
-def _channels_of_predicted(predicted: Array) -> Array:
-    channels = SCANNET20.channels_of(predicted)
-    # -1 would count for another class, silently.
-    missing = np.count_nonzero(channels < 0)
-    if missing:
-        raise ValueError(
-            f"expected a predicted class for every vertex, found id 0 for {missing} of "
-            f"{len(channels)}"
-        )
-    return channels
 
 
 def iou(confusions: Array) -> Array:

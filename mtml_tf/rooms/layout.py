@@ -19,6 +19,8 @@ Group = list[Piece]
 _WALL_COLORS = ((215, 210, 200), (200, 205, 210), (225, 220, 205), (190, 195, 180))
 _FLOOR_COLORS = ((150, 115, 80), (120, 120, 118), (170, 150, 125), (100, 85, 70))
 _THICKNESS = 0.1
+_SMALLEST_ROOM = 1.5  # metres; what stands free keeps 0.5 m from the walls
+_SHELL = 5  # pieces of every room: the floor and four walls
 _TRIES = 60
 # Turns the back (+y) of a group to the wall at high y, low x, low y, high x.
 _WALL_ANGLES = (0.0, np.pi / 2, np.pi, -np.pi / 2)
@@ -33,7 +35,10 @@ class RoomSettings:
         max_size: longest side, metres.
         height: lowest and highest room height, metres.
         closeness: share of groups that are pushed against what stands beside them.
-        max_instances: no more pieces than this, walls and floor not counted.
+        max_instances: no more pieces than this; the floor and the four walls don't count.
+
+    Raises:
+        ValueError: a value out of range.
     """
 
     min_size: float = 4.5
@@ -42,6 +47,20 @@ class RoomSettings:
     closeness: float = 0.35
     max_instances: int = 50
 
+    def __post_init__(self) -> None:
+        if not _SMALLEST_ROOM <= self.min_size <= self.max_size < np.inf:
+            raise ValueError(
+                f"expected a min_size of at least {_SMALLEST_ROOM:g} m and a max_size of at least "
+                f"that, found {self.min_size} and {self.max_size}"
+            )
+        low, high = self.height
+        if not 0 < low <= high < np.inf:
+            raise ValueError(f"expected the lowest and the highest height, found {self.height}")
+        if not 0 <= self.closeness <= 1:
+            raise ValueError(f"expected a closeness in 0..1, found {self.closeness}")
+        if self.max_instances < 1:
+            raise ValueError(f"expected max_instances of at least 1, found {self.max_instances}")
+
 
 def _stand(mesh: Mesh, x: float, back: float, z: float = 0.0) -> Mesh:
     """Returns the mesh centred at x with its back at y = `back`, z metres up."""
@@ -49,14 +68,13 @@ def _stand(mesh: Mesh, x: float, back: float, z: float = 0.0) -> Mesh:
     return mesh.moved((x - centre, back - mesh.high[1], z - min(mesh.low[2], 0.0)))
 
 
-def _on_top(label: str, support: Mesh, rng: Rng, height: float | None = None) -> Piece:
+def _on_top(label: str, support: Mesh, rng: Rng) -> Piece:
     """Returns a small piece somewhere on a support."""
     mesh = furniture.build(label, rng)
     low, high = support.low[:2] - mesh.low[:2], support.high[:2] - mesh.high[:2]
     middle = (low + high) / 2
     place = rng.uniform(np.minimum(low, middle), np.maximum(high, middle))
-    top = support.high[2] if height is None else height
-    return Piece(label, mesh.moved((place[0], place[1], top - mesh.low[2])))
+    return Piece(label, mesh.moved((place[0], place[1], support.high[2] - mesh.low[2])))
 
 
 def _chair_at(rng: Rng, x: float, y: float, facing: float, label: str = "chair") -> Piece:
@@ -162,16 +180,14 @@ def _sleeping(rng: Rng) -> Group:
     group: Group = []
     x = 0.0
     for _ in range(1 if rng.random() < 0.75 else 2):
-        for label in ("side", "bed"):
-            if label == "side" and rng.random() < 0.75:
-                width, depth = rng.uniform(0.4, 0.55), rng.uniform(0.38, 0.45)
-                small = furniture.kitchen_cabinet(width, depth, rng.uniform(0.45, 0.62), rng)
-                group.append(Piece("cabinet", _stand(small, x + width / 2, 0)))
-                x += width + rng.uniform(0.0, 0.1)
-            if label == "bed":
-                bed = furniture.build("bed", rng)
-                group.append(Piece("bed", _stand(bed, x - bed.low[0], 0)))
-                x += bed.high[0] - bed.low[0] + rng.uniform(0.0, 0.3)
+        if rng.random() < 0.75:
+            width, depth = rng.uniform(0.4, 0.55), rng.uniform(0.38, 0.45)
+            small = furniture.kitchen_cabinet(width, depth, rng.uniform(0.45, 0.62), rng)
+            group.append(Piece("cabinet", _stand(small, x + width / 2, 0)))
+            x += width + rng.uniform(0.0, 0.1)
+        bed = furniture.build("bed", rng)
+        group.append(Piece("bed", _stand(bed, x - bed.low[0], 0)))
+        x += bed.high[0] - bed.low[0] + rng.uniform(0.0, 0.3)
     if rng.random() < 0.4:
         group.append(Piece("lamp", _stand(furniture.build("lamp", rng), x + 0.25, -0.05)))
     return group
@@ -250,7 +266,7 @@ def _shelves(rng: Rng) -> Group:
 
 
 def _cabinets(rng: Rng) -> Group:
-    """One or two cabinets in a row, and something on them."""
+    """One to three cabinets in a row, and now and then something on the first."""
     group = _row("cabinet", int(rng.integers(1, 4)), rng)
     if group[0].mesh.high[2] < 1.3 and rng.random() < 0.5:
         group.append(_on_top("box", group[0].mesh, rng))
@@ -324,16 +340,12 @@ _USES: dict[str, tuple[str, ...]] = {
     "bathing": ("bathing", "washing", "cabinets", "trash can"),
     "meeting": ("dining", "dining", "chair row", "shelves"),
 }
+# Drawn at random; what stands here twice comes twice as often.
 _PAIRS = (
     *(("living", "eating"), ("living", "working"), ("sleeping", "working")),
     *(("sleeping", "bathing"), ("eating", "bathing"), ("meeting", "working")),
-    *(
-        ("sleeping", "eating"),
-        ("sleeping", "living"),
-        ("meeting", "eating"),
-        ("bathing", "working"),
-    ),
-    ("eating", "bathing"),
+    *(("sleeping", "eating"), ("sleeping", "living"), ("meeting", "eating")),
+    *(("bathing", "working"), ("eating", "bathing")),
 )
 # What needs the most room is placed first; doors and windows go where a wall is left free.
 _LARGE = ("kitchen", "sleeping", "bathing", "washing", "seating", "desks", "dining")
@@ -370,7 +382,7 @@ class _Planner:
         """Places a group where it fits; leaves it out where it does not."""
         at_wall = name in _AT_WALL
         group = (_AT_WALL if at_wall else _ANYWHERE)[name](self.rng)
-        if len(self.pieces) - 5 + len(group) > self.settings.max_instances:
+        if len(self.pieces) - _SHELL + len(group) > self.settings.max_instances:
             return
         for _ in range(_TRIES):
             placed = self._against_wall(group) if at_wall else self._anywhere(group)

@@ -6,19 +6,23 @@
 <output_dir>/semantic/<scene>.txt      predicted NYU40 id of every vertex
 """
 
+import concurrent.futures
 import dataclasses
 import functools
 import json
 import multiprocessing
 import os
 import pathlib
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures.process import BrokenProcessPool
 
 import numpy as np
 
 from mtml_tf import files, program
 from mtml_tf.classes import SCANNET20
 from mtml_tf.rooms.furniture import LABELS
-from mtml_tf.rooms.labeller import LabellerSettings, predict_labels
+from mtml_tf.rooms.labeller import LabellerSettings, encode_labels, predict_labels
 from mtml_tf.rooms.layout import RoomSettings, furnish
 from mtml_tf.rooms.oversegment import over_segment
 from mtml_tf.rooms.scanner import Scan, ScanSettings, scan_room
@@ -88,8 +92,8 @@ def make_room(number: int, settings: MakingSettings) -> tuple[scannet_writer.Raw
     turn = np.eye(4)
     turn[:2, :2] = [[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]
     groups = tuple(
-        scannet_writer.RawGroup(number, labels[piece], tuple(np.unique(segments[pieces == piece])))
-        for number, piece in enumerate(np.unique(pieces))
+        scannet_writer.RawGroup(row, labels[piece], tuple(np.unique(segments[pieces == piece])))
+        for row, piece in enumerate(np.unique(pieces))
     )
     raw = scannet_writer.RawScene(
         name=name,
@@ -126,18 +130,24 @@ def make_rooms(
 ) -> None:
     """Makes a set of rooms, or goes on with it: scenes that are there are not made again.
 
+    The lists of the splits come last: a set that has them is whole.
+
     Args:
         output_dir: folder of the set.
         num_scenes: how many rooms.
         num_val: how many of them, the last, make the split `val`; the others are `train`.
         settings: what the set is made of.
-        num_workers: processes; one for each processor by default. The rooms don't depend on it.
+        num_workers: processes; one for each core by default, 1 for this one. The rooms don't
+            depend on it.
 
     Raises:
-        ValueError: a folder with rooms of other settings, or with anything else; more validation
-            rooms than rooms.
+        ImportError: Open3D or its system library is missing.
+        ValueError: a folder with rooms of other settings, or with anything else; no rooms, or more
+            validation rooms than rooms; a room that can't be scanned, or a process that died.
     """
     output_dir = pathlib.Path(output_dir)
+    if num_scenes < 1:
+        raise ValueError(f"expected at least 1 room, found {num_scenes}")
     if not 0 <= num_val <= num_scenes:
         raise ValueError(f"expected 0 to {num_scenes} validation rooms, found {num_val}")
     description = json.dumps(
@@ -149,10 +159,12 @@ def make_rooms(
         scannet_writer.write_label_table(output_dir / scannet_files.LABEL_TABLE, LABELS, names)
     make = functools.partial(_make_and_write, output_dir=output_dir, settings=settings)
     missing = [n for n in range(num_scenes) if not (output_dir / _semantic_path(n)).exists()]
-    context = multiprocessing.get_context("spawn")
-    with context.Pool(num_workers or os.cpu_count() or 1) as workers:
-        for _ in program.progress(workers.imap(make, missing), "rooms", len(missing)):
-            pass
+    num_workers = min(num_workers or _num_cores(), len(missing))
+    if num_workers <= 1:
+        for number in program.progress(missing, "rooms"):
+            make(number)
+    else:
+        _in_parallel(make, missing, num_workers)
     names_in_order = [scene_name(number) for number in range(num_scenes)]
     first_val = num_scenes - num_val
     for split, members in (
@@ -163,9 +175,47 @@ def make_rooms(
             scannet_writer.write_split_list(output_dir, split, members)
 
 
+def _in_parallel(make: Callable[[int], None], numbers: Sequence[int], num_workers: int) -> None:
+    # Processes that are started afresh: a copy of one that holds threads may hang.
+    context = multiprocessing.get_context("spawn")
+    pool = concurrent.futures.ProcessPoolExecutor(num_workers, context, _end_with_parent)
+    try:
+        futures = [pool.submit(make, number) for number in numbers]
+        done = concurrent.futures.as_completed(futures)
+        for future in program.progress(done, "rooms", len(futures)):
+            future.result()
+    except BrokenProcessPool as error:
+        raise ValueError(
+            f"expected {num_workers} processes to make rooms, found that one has died, perhaps for "
+            "want of memory; start again with a smaller --num_workers: it goes on from here"
+        ) from error
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _end_with_parent() -> None:
+    """Ends this process once the one that started it is gone, killed for example."""
+    parent = multiprocessing.parent_process()
+
+    def wait() -> None:
+        if parent is not None:
+            parent.join()
+        os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()
+
+
+def _num_cores() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 def _claim(output_dir: pathlib.Path, description: str) -> None:
     """Writes the description into a new folder; refuses a folder of something else."""
     path = output_dir / _DESCRIPTION
+    if output_dir.exists() and not output_dir.is_dir():
+        raise ValueError(f"{output_dir}: expected a folder of rooms, found a file of that name")
     if path.exists():
         if path.read_text(encoding="utf-8") != description:
             raise ValueError(
@@ -190,5 +240,4 @@ def _make_and_write(number: int, output_dir: pathlib.Path, settings: MakingSetti
     scans_dir = output_dir / scannet_files.SCANS
     if not (scans_dir / raw.name).exists():
         scannet_writer.write_raw_scene(scans_dir, raw, LABELS)
-    text = "\n".join(map(str, predicted.tolist())) + "\n"
-    files.write_text(output_dir / _semantic_path(number), text)
+    files.write_text(output_dir / _semantic_path(number), encode_labels(predicted))

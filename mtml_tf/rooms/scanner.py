@@ -27,7 +27,7 @@ _STEP = 0.12
 _DETOUR = 4.0
 # Frames that see surface in fewer of their pixels are left out.
 _LEAST_SEEN = 0.02
-# Pinhole images are x to the right, y down, z forwards; voxels within a block of the grid.
+# Edge of a block of the distance field's grid, voxels.
 _BLOCK = 8
 
 
@@ -91,8 +91,11 @@ class ScanSettings:
     min_fragment: int = 80
 
     def __post_init__(self) -> None:
-        for name in ("num_frames", "image_width", "image_height", "voxel_size", "truncation"):
-            if getattr(self, name) <= 0:
+        for name in (
+            *("num_frames", "image_width", "image_height", "voxel_size", "truncation"),
+            *("disparity_steps", "stop_spacing"),
+        ):
+            if not getattr(self, name) > 0:
                 raise ValueError(f"expected {name} above 0, found {getattr(self, name)}")
         if not 0 < self.field_of_view < 180:
             raise ValueError(f"expected field_of_view in 0..180, found {self.field_of_view}")
@@ -105,7 +108,7 @@ class ScanSettings:
 
     @property
     def intrinsic(self) -> Array:
-        """float64 [3, 3], the pinhole camera, pixels."""
+        """float64 [3, 3], the pinhole camera: x to the right, y down (pixels), z forwards."""
         focal = self.image_width / 2 / np.tan(np.radians(self.field_of_view) / 2)
         centre = ((self.image_width - 1) / 2, (self.image_height - 1) / 2)
         return np.array([[focal, 0, centre[0]], [0, focal, centre[1]], [0, 0, 1]])
