@@ -13,7 +13,16 @@ import pathlib
 import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-CONTRACT = {"scene", "classes", "config", "config_flags", "files", "program", "timing"}
+CONTRACT = {
+    "scene",
+    "classes",
+    "config",
+    "config_flags",
+    "files",
+    "parallel",
+    "program",
+    "timing",
+}
 NUMERIC = {"scans", "segmentation", "scoring", "drawing", "rooms"}
 LEARNING = {"learning"}
 PROGRAMS = {"train", "predict", "evaluate", "export"}

@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import os
 import pathlib
 import subprocess
 import sys
@@ -91,11 +90,6 @@ def test_a_folder_of_other_settings_or_of_something_else_is_left_alone(rooms, tm
     assert not (tmp_path / "new").exists()
     with pytest.raises(ValueError, match=r"mine\.txt: expected a folder of rooms, found a file"):
         making.make_rooms(tmp_path / "mine.txt", 2, 1, SETTINGS)
-
-
-def test_a_process_that_dies_is_told_and_not_waited_for():
-    with pytest.raises(ValueError, match="expected 2 processes to make rooms, found that one has"):
-        making._in_parallel(os._exit, [1, 1], 2)
 
 
 def test_rooms_become_a_data_folder(rooms, tmp_path):

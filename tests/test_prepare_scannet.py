@@ -21,6 +21,7 @@ from raw_scannet import (
     write_download,
 )
 
+from mtml_tf import parallel
 from mtml_tf.learning import records, scannet_folder
 from mtml_tf.scans import scannet_files, scannet_preparing, semantic_input
 from mtml_tf.scans.scannet_preparing import Settings
@@ -586,7 +587,7 @@ def test_what_no_one_foresaw_costs_one_scene_only(source, tmp_path, monkeypatch)
 
 
 def test_a_process_that_dies_is_told(source, tmp_path, monkeypatch):
-    monkeypatch.setattr(scannet_preparing, "_end_with_parent", sys.exit)
+    monkeypatch.setattr(parallel, "_end_with_parent", sys.exit)
     with pytest.raises(ValueError, match=r"one has died, .* smaller --num_workers: it goes on"):
         outcomes_of(source, tmp_path / "cache", num_workers=2)
 

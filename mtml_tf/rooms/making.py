@@ -6,20 +6,14 @@
 <output_dir>/semantic/<scene>.txt      predicted NYU40 id of every vertex
 """
 
-import concurrent.futures
 import dataclasses
 import functools
 import json
-import multiprocessing
-import os
 import pathlib
-import threading
-from collections.abc import Callable, Sequence
-from concurrent.futures.process import BrokenProcessPool
 
 import numpy as np
 
-from mtml_tf import files, program
+from mtml_tf import files, parallel
 from mtml_tf.classes import SCANNET20
 from mtml_tf.rooms.furniture import LABELS
 from mtml_tf.rooms.labeller import LabellerSettings, encode_labels, predict_labels
@@ -159,12 +153,7 @@ def make_rooms(
         scannet_writer.write_label_table(output_dir / scannet_files.LABEL_TABLE, LABELS, names)
     make = functools.partial(_make_and_write, output_dir=output_dir, settings=settings)
     missing = [n for n in range(num_scenes) if not (output_dir / _semantic_path(n)).exists()]
-    num_workers = min(num_workers or _num_cores(), len(missing))
-    if num_workers <= 1:
-        for number in program.progress(missing, "rooms"):
-            make(number)
-    else:
-        _in_parallel(make, missing, num_workers)
+    parallel.map_processes(make, missing, "rooms", num_workers)
     names_in_order = [scene_name(number) for number in range(num_scenes)]
     first_val = num_scenes - num_val
     for split, members in (
@@ -173,42 +162,6 @@ def make_rooms(
     ):
         if not (output_dir / scannet_files.SPLIT_LIST.format(split=split)).exists():
             scannet_writer.write_split_list(output_dir, split, members)
-
-
-def _in_parallel(make: Callable[[int], None], numbers: Sequence[int], num_workers: int) -> None:
-    # Processes that are started afresh: a copy of one that holds threads may hang.
-    context = multiprocessing.get_context("spawn")
-    pool = concurrent.futures.ProcessPoolExecutor(num_workers, context, _end_with_parent)
-    try:
-        futures = [pool.submit(make, number) for number in numbers]
-        done = concurrent.futures.as_completed(futures)
-        for future in program.progress(done, "rooms", len(futures)):
-            future.result()
-    except BrokenProcessPool as error:
-        raise ValueError(
-            f"expected {num_workers} processes to make rooms, found that one has died, perhaps for "
-            "want of memory; start again with a smaller --num_workers: it goes on from here"
-        ) from error
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-def _end_with_parent() -> None:
-    """Ends this process once the one that started it is gone, killed for example."""
-    parent = multiprocessing.parent_process()
-
-    def wait() -> None:
-        if parent is not None:
-            parent.join()
-        os._exit(1)
-
-    threading.Thread(target=wait, daemon=True).start()
-
-
-def _num_cores() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _claim(output_dir: pathlib.Path, description: str) -> None:

@@ -6,20 +6,15 @@ made again.
 """
 
 import collections
-import concurrent.futures
 import dataclasses
 import json
 import math
-import multiprocessing
-import os
 import pathlib
-import threading
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures.process import BrokenProcessPool
 
 import numpy as np
 
-from mtml_tf import files, program
+from mtml_tf import files, parallel
 from mtml_tf.classes import SCANNET20
 from mtml_tf.scans import scannet, scannet_files, semantic_input, voxels
 from mtml_tf.scene import VoxelScene
@@ -144,12 +139,7 @@ def prepare_scenes(
             pathlib.Path(settings.scannet_dir, scannet_files.LABEL_TABLE)
         )
     worker = _Worker(settings, label_table, pathlib.Path(cache_dir))
-    num_workers = min(num_workers or _num_cores(), len(scenes))
-    if num_workers <= 1:
-        outcomes = list(program.progress(map(worker, scenes), "scenes", len(scenes)))
-    else:
-        outcomes = _in_parallel(worker, scenes, num_workers)
-    return _without_odd_features(outcomes)
+    return _without_odd_features(parallel.map_processes(worker, scenes, "scenes", num_workers))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -216,39 +206,6 @@ class _Worker:
         return json.dumps([dataclasses.asdict(self.settings), described])
 
 
-def _in_parallel(
-    worker: _Worker, scenes: Sequence[tuple[str, str]], num_workers: int
-) -> list[Outcome]:
-    # Processes that are started afresh: a copy of one that holds threads may hang.
-    context = multiprocessing.get_context("spawn")
-    pool = concurrent.futures.ProcessPoolExecutor(num_workers, context, _end_with_parent)
-    try:
-        futures = [pool.submit(worker, scene) for scene in scenes]
-        done = concurrent.futures.as_completed(futures)
-        for future in program.progress(done, "scenes", len(futures)):
-            future.result()
-        return [future.result() for future in futures]
-    except BrokenProcessPool as error:
-        raise ValueError(
-            f"expected {num_workers} processes to prepare scenes, found that one has died, perhaps "
-            "for want of memory; start again with a smaller --num_workers: it goes on from here"
-        ) from error
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-def _end_with_parent() -> None:
-    """Ends this process once the one that started it is gone, killed for example."""
-    parent = multiprocessing.parent_process()
-
-    def wait() -> None:
-        if parent is not None:
-            parent.join()
-        os._exit(1)
-
-    threading.Thread(target=wait, daemon=True).start()
-
-
 def _check_semantic_dir(scenes: Sequence[tuple[str, str]], settings: Settings) -> None:
     if settings.semantic_dir:
         if not pathlib.Path(settings.semantic_dir).is_dir():
@@ -293,12 +250,6 @@ def _without_odd_features(outcomes: list[Outcome]) -> list[Outcome]:
         )
         for outcome in outcomes
     ]
-
-
-def _num_cores() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _write_prepared(

@@ -1,0 +1,69 @@
+"""Work on several cores: one process each, with progress, and no process left behind."""
+
+import concurrent.futures
+import multiprocessing
+import os
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures.process import BrokenProcessPool
+from typing import TypeVar
+
+from mtml_tf import program
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+def map_processes(
+    function: Callable[[Item], Result], items: Sequence[Item], what: str, num_workers: int = 0
+) -> list[Result]:
+    """Calls a function for each item; results come in the order of the items.
+
+    Args:
+        function: can be sent to another process, as its arguments and results can.
+        items: what to call it with.
+        what: the noun to show the progress of, such as "scenes".
+        num_workers: how many processes; 0 for one a core, 1 for this one.
+
+    Raises:
+        ValueError: a process died.
+        Exception: what `function` raises; items that wait are not begun then.
+    """
+    num_workers = min(num_workers or num_cores(), len(items))
+    if num_workers <= 1:
+        return list(program.progress(map(function, items), what, len(items)))
+    # Processes that are started afresh: a copy of one that holds threads may hang.
+    context = multiprocessing.get_context("spawn")
+    pool = concurrent.futures.ProcessPoolExecutor(num_workers, context, _end_with_parent)
+    try:
+        futures = [pool.submit(function, item) for item in items]
+        done = concurrent.futures.as_completed(futures)
+        for future in program.progress(done, what, len(futures)):
+            future.result()
+        return [future.result() for future in futures]
+    except BrokenProcessPool as error:
+        raise ValueError(
+            f"expected {num_workers} processes to work on {what}, found that one has died, perhaps "
+            "for want of memory; start again with a smaller --num_workers: it goes on from here"
+        ) from error
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def num_cores() -> int:
+    """Returns how many cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _end_with_parent() -> None:
+    """Ends this process once the one that started it is gone, killed for example."""
+    parent = multiprocessing.parent_process()
+
+    def wait() -> None:
+        if parent is not None:
+            parent.join()
+        os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()
