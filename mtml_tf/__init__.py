@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from mtml_tf.learning.models import load_model
     from mtml_tf.learning.network import build_network
     from mtml_tf.learning.pipeline import make_dataset
+    from mtml_tf.learning.prediction import segment_scan
     from mtml_tf.scans.scan import read_scan
     from mtml_tf.scans.voxels import devoxelize, voxelize
     from mtml_tf.scene import Instance, Scene, VoxelScene
@@ -49,6 +50,7 @@ __all__ = [
     "read_scan",
     "regularization_loss",
     "segment",
+    "segment_scan",
     "variance_loss",
     "voxelize",
 ]
@@ -73,6 +75,7 @@ _MODULES = {
     "read_scan": "scans.scan",
     "regularization_loss": "learning.losses",
     "segment": "segmentation.segment",
+    "segment_scan": "learning.prediction",
     "variance_loss": "learning.losses",
     "voxelize": "scans.voxels",
 }

@@ -1,28 +1,55 @@
-"""Segments scenes: `python -m mtml_tf.predict --run_dir=R --data_dir=D --split=val --output_dir=P`.
+"""Segments scenes, or one scan of one's own.
+
+    python -m mtml_tf.predict --run_dir=R --data_dir=D --split=val --output_dir=P
+    python -m mtml_tf.predict --model=rooms --scan=scan.ply --output_dir=P
 
 Writes instances in the ScanNet benchmark's format, on the vertices of the scans.
 """
 
 import dataclasses
-from collections.abc import Iterator
+import time
+from typing import Any
 
 from absl import flags
 
-from mtml_tf import config_flags, program
+from mtml_tf import config_flags, program, timing
 from mtml_tf.config import SegmentConfig
-from mtml_tf.scene import Instance, VoxelScene
+from mtml_tf.scans import scan, semantic_input
 
 FLAGS = flags.FLAGS
 
 flags.DEFINE_string("run_dir", None, "Run folder of a trained model.")
+flags.DEFINE_string("saved_model", None, "A SavedModel that mtml_tf.export wrote, instead.")
+flags.DEFINE_string("model", None, "A model that comes with the package (toy, ...), instead.")
 flags.DEFINE_enum(
     "weights", "", ["", "best", "last"], "Which weights; the best ones there by default."
 )
 flags.DEFINE_string("data_dir", None, "Data folder of the scenes; with --split.")
 flags.DEFINE_string("split", "val", "Split of the data folder.")
-flags.DEFINE_string("scan", None, "A labelled scan (PLY) instead of a data folder.")
+flags.DEFINE_string("scan", None, "A scan (PLY, mesh or cloud) instead of a data folder.")
+flags.DEFINE_string(
+    "labels",
+    "",
+    "File with the class of each vertex of the scan: text with an id in each line, or .npy with "
+    "ids [N] or class scores [N, classes]. By default the scan has them as a vertex property.",
+)
+flags.DEFINE_enum(
+    "scores",
+    semantic_input.PROBABILITIES,
+    [semantic_input.PROBABILITIES, semantic_input.LOGITS],
+    "What class scores in --labels are.",
+)
+flags.DEFINE_string(
+    "label_property", scan.LABEL, "Name of the scan's vertex property with class ids."
+)
 flags.DEFINE_string(
     "label_map", "", "their_id:our_id,... for a scan with other class ids than the model's."
+)
+flags.DEFINE_enum("up_axis", "z", list(scan.UP_AXES), "The axis of the scan that points up.")
+flags.DEFINE_float("scale", 1.0, "Metres that one of the scan's units is: 0.001 for millimetres.")
+flags.DEFINE_bool("extras", True, "For a scan: a coloured PLY, a summary (JSON), a page (HTML).")
+flags.DEFINE_bool(
+    "timing", False, "Print how long each stage takes; a scan is segmented twice for that."
 )
 flags.DEFINE_string("output_dir", None, "Folder for the predictions.")
 flags.DEFINE_bool("overwrite", False, "Replace an output folder that exists.")
@@ -35,28 +62,52 @@ def main() -> None:
     """Reads the flags and segments."""
     if (FLAGS.scan is None) == (FLAGS.data_dir is None):
         raise flags.Error("expected either --data_dir or --scan")
+    if [FLAGS.run_dir, FLAGS.saved_model, FLAGS.model].count(None) != 2:
+        raise flags.Error("expected one of --run_dir, --saved_model and --model")
+    if FLAGS.weights and not FLAGS.run_dir:
+        raise flags.Error("expected --weights together with --run_dir only")
     changed = config_flags.read_given(SegmentConfig, config_flags.FROM_DATA)
+    reading = _how_to_read_the_scan()
 
-    from mtml_tf.learning import models, prediction, records
-    from mtml_tf.scans import scan, voxels
+    start = time.perf_counter()
+    from mtml_tf.learning import exporting, models, prediction
 
-    model = models.load_model(FLAGS.run_dir, FLAGS.weights)
+    imported = time.perf_counter()
+    if FLAGS.saved_model:
+        model = exporting.load_saved_model(FLAGS.saved_model)
+    elif FLAGS.model:
+        model = models.load_shipped_model(FLAGS.model)
+    else:
+        model = models.load_model(FLAGS.run_dir, FLAGS.weights)
     segment = dataclasses.replace(model.config.segment, **changed)
     model = dataclasses.replace(model, config=dataclasses.replace(model.config, segment=segment))
+    once = {"imports": imported - start, "load the model": time.perf_counter() - imported}
 
-    def scenes() -> Iterator[VoxelScene]:
-        if FLAGS.scan is None:
-            yield from records.DataFolder(FLAGS.data_dir).scenes(FLAGS.split)
-        else:
-            labelled = scan.read_scan(FLAGS.scan, scan.parse_label_map(FLAGS.label_map))
-            yield voxels.voxelize(labelled, model.config.voxel_size, model.config.classes)
+    if FLAGS.scan is None:
+        times = prediction.predict_split(
+            model, FLAGS.data_dir, FLAGS.split, FLAGS.output_dir, FLAGS.overwrite
+        )
+    else:
+        file = prediction.ScanFile(FLAGS.scan, **reading)
+        times = [
+            prediction.predict_scan(
+                model, file, FLAGS.output_dir, FLAGS.overwrite or call > 0, FLAGS.extras
+            )
+            for call in range(2 if FLAGS.timing else 1)
+        ]
+    if FLAGS.timing:
+        print(timing.encode_table(once, times), end="")
 
-    def segmented() -> Iterator[tuple[VoxelScene, list[Instance]]]:
-        for scene in scenes():
-            yield scene, model.segment(scene)
 
-    prediction.write_instances(segmented(), FLAGS.output_dir, FLAGS.overwrite)
+def _how_to_read_the_scan() -> dict[str, Any]:
+    """Returns how the scan is to be read; refuses flags that say nothing without one."""
+    names = ("labels", "scores", "label_property", "label_map", "up_axis", "scale", "extras")
+    given = [name for name in names if FLAGS[name].present]
+    if FLAGS.scan is None and given:
+        raise flags.Error(f"expected --{given[0]} together with --scan only")
+    values = {name: FLAGS[name].value for name in names if name != "extras"}
+    return {**values, "label_map": scan.parse_label_map(FLAGS.label_map)}
 
 
 if __name__ == "__main__":
-    program.run(main, required=["run_dir", "output_dir"])
+    program.run(main, required=["output_dir"])

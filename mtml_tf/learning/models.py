@@ -24,6 +24,7 @@ from mtml_tf.segmentation.segment import segment
 
 DESCRIPTION = "model.json"
 BEST, LAST = "best", "last"
+SHIPPED = pathlib.Path(__file__).parent.parent / "shipped"
 # What TensorFlow raises for a checkpoint that is damaged or does not fit.
 READ_ERRORS = (tf.errors.OpError, IndexError, AssertionError)
 
@@ -199,11 +200,26 @@ def write_weights(run_dir: str | pathlib.Path, name: str, network: VoxelNetwork)
         tf.train.Checkpoint(network=network.dense).write(str(folder / "weights"))
 
 
+def shipped_models() -> tuple[str, ...]:
+    """Returns the names of the models that come with the package."""
+    return tuple(sorted(path.parent.name for path in SHIPPED.glob(f"*/{DESCRIPTION}")))
+
+
+def load_shipped_model(name: str) -> Model:
+    """Loads a model that comes with the package. Raises ValueError where there is none such."""
+    if name not in shipped_models():
+        raise ValueError(
+            f"expected a model that comes with the package, one of {list(shipped_models())}, "
+            f"found '{name}'"
+        )
+    return load_model(SHIPPED / name)
+
+
 def load_model(path: str | pathlib.Path, weights: str = "") -> Model:
     """Loads a trained model.
 
     Args:
-        path: a run folder.
+        path: a run folder, or the name of a model that comes with the package (`rooms`).
         weights: `best` or `last`; empty takes the best where there is one.
 
     Returns:
@@ -213,6 +229,8 @@ def load_model(path: str | pathlib.Path, weights: str = "") -> Model:
         ValueError: no run folder, or no weights in it.
     """
     run_dir = pathlib.Path(path)
+    if not run_dir.exists() and str(path) in shipped_models():
+        run_dir = SHIPPED / str(path)
     config = read_model_config(run_dir)
     names = [weights] if weights else [BEST, LAST]
     found = [name for name in names if (run_dir / name / "weights.index").is_file()]

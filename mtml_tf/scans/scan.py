@@ -1,5 +1,6 @@
 """Labelled scans: PLY files to scenes and back."""
 
+import dataclasses
 import pathlib
 import re
 from collections.abc import Mapping
@@ -9,8 +10,18 @@ import numpy as np
 from mtml_tf.scans import ply
 from mtml_tf.scene import Scene
 
+LABEL = "label"
 _INT32 = np.iinfo(np.int32)
 _COLORS = ("red", "green", "blue")
+# For each axis that points up: the rows are the new axes in terms of the old ones. Rotations all.
+UP_AXES = {
+    "z": ((1, 0, 0), (0, 1, 0), (0, 0, 1)),
+    "y": ((1, 0, 0), (0, 0, -1), (0, 1, 0)),
+    "x": ((0, 1, 0), (0, 0, 1), (1, 0, 0)),
+    "-z": ((1, 0, 0), (0, -1, 0), (0, 0, -1)),
+    "-y": ((1, 0, 0), (0, 0, 1), (0, -1, 0)),
+    "-x": ((0, -1, 0), (0, 0, 1), (-1, 0, 0)),
+}
 
 
 def parse_label_map(text: str) -> dict[int, int]:
@@ -33,7 +44,11 @@ def parse_label_map(text: str) -> dict[int, int]:
     return label_map
 
 
-def read_scan(path: str | pathlib.Path, label_map: Mapping[int, int] | None = None) -> Scene:
+def read_scan(
+    path: str | pathlib.Path,
+    label_map: Mapping[int, int] | None = None,
+    label_property: str = LABEL,
+) -> Scene:
     """Reads a scan, labelled or not, from a PLY file.
 
     Vertex properties: `x`, `y`, `z` in metres, z up; optional `red`, `green`, `blue` (`uchar`, or
@@ -43,6 +58,8 @@ def read_scan(path: str | pathlib.Path, label_map: Mapping[int, int] | None = No
     Args:
         path: the file; its stem, spaces replaced by `_`, becomes the scene's name.
         label_map: class ids of the file to read as other ids; ids that it lacks stay as they are.
+        label_property: name of the vertex property that holds the class ids; one of another name
+            than the usual must be there.
 
     Returns:
         The scene; semantic_ids, instance_ids, colors and faces are None where the file has none.
@@ -73,8 +90,12 @@ def read_scan(path: str | pathlib.Path, label_map: Mapping[int, int] | None = No
     if all(name in present for name in _COLORS):
         colors = np.stack([_color_bytes(vertex[name]) for name in _COLORS], axis=1)
     semantic_ids = instance_ids = None
-    if "label" in present:
-        semantic_ids = _ids(path, "label", vertex["label"], label_map or {})
+    if label_property in present:
+        semantic_ids = _ids(path, label_property, vertex[label_property], label_map or {})
+    elif label_property != LABEL:
+        raise ValueError(
+            f"{path}: expected the vertex property '{label_property}', found {list(present)}"
+        )
     if "instance" in present:
         instance_ids = _ids(path, "instance", vertex["instance"], {})
     return Scene(
@@ -85,6 +106,25 @@ def read_scan(path: str | pathlib.Path, label_map: Mapping[int, int] | None = No
         semantic_ids=semantic_ids,
         instance_ids=instance_ids,
     )
+
+
+def in_metres(scene: Scene, up_axis: str = "z", scale: float = 1.0) -> Scene:
+    """Returns a scan in metres and z up.
+
+    Args:
+        scene: in other units, or with another axis up.
+        up_axis: the axis that points up, such as `y` or `-z`.
+        scale: metres that one of the scan's units is, such as 0.001 for millimetres.
+
+    Raises:
+        ValueError: no such axis, or a scale that is not above 0.
+    """
+    if up_axis not in UP_AXES:
+        raise ValueError(f"expected an up axis among {list(UP_AXES)}, found '{up_axis}'")
+    if not 0 < scale < np.inf:
+        raise ValueError(f"expected a finite scale above 0, found {scale}")
+    vertices = scene.vertices @ np.array(UP_AXES[up_axis], np.float64).T * scale
+    return dataclasses.replace(scene, vertices=vertices)
 
 
 def write_scan(path: str | pathlib.Path, scene: Scene, overwrite: bool = False) -> None:
@@ -123,7 +163,7 @@ def _ids(
     ids = [label_map.get(int(value), int(value)) for value in found]
     wrong = [value for value in ids if not 0 <= value <= _INT32.max]
     if wrong:
-        advice = "; map it to 0 if it means unlabelled" if name == "label" else ""
+        advice = "; map it to 0 if it means unlabelled" if name != "instance" else ""
         raise ValueError(
             f"{path}: expected ids from 0 to {_INT32.max} in the vertex property '{name}', found "
             f"{wrong[0]}{advice}"

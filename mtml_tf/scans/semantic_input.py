@@ -11,6 +11,7 @@ post-processing needs, they do not tell, so `<scene>.txt` has to stand beside th
 
 import dataclasses
 import pathlib
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -109,14 +110,38 @@ def read_semantic_input(
                 f"{list(features.shape)}"
             )
         return SemanticInput(ids, _finite_floats(found[".npy"], features))
-    if ".txt" in found:
-        return SemanticInput(_read_ids(found[".txt"], num_vertices, classes))
-    path = found[".npy"]
+    (path,) = found.values()
+    return read_semantic_file(path, num_vertices, classes, scores)
+
+
+def read_semantic_file(
+    path: str | pathlib.Path,
+    num_vertices: int,
+    classes: ClassSet,
+    scores: str = PROBABILITIES,
+    label_map: Mapping[int, int] | None = None,
+) -> SemanticInput:
+    """Reads class ids, probabilities or logits from one file.
+
+    Args:
+        path: a `.npy` file, or a text file with an id in each line.
+        num_vertices: N.
+        classes: whose ids and order of columns the file has.
+        scores: what a table in a `.npy` file holds: `probabilities` or `logits`.
+        label_map: class ids of the file to read as other ids; ids that it lacks stay as they are.
+
+    Raises:
+        ValueError: no such file, another number of vertices or columns, ids that are not of the
+            classes, or numbers that are not what `scores` says.
+    """
+    path = pathlib.Path(path)
+    if path.suffix != ".npy":
+        return SemanticInput(_read_ids(path, num_vertices, classes, label_map))
     array = _read_array(path, num_vertices)
     if array.ndim == 2 and array.shape[1] == 1 < len(classes):
         array = array[:, 0]
     if array.ndim == 1:
-        return SemanticInput(_checked_ids(path, array, num_vertices, classes))
+        return SemanticInput(_checked_ids(path, array, num_vertices, classes, label_map))
     if array.ndim != 2 or array.shape[1] != len(classes):
         raise ValueError(
             f"{path}: expected class ids [{num_vertices}] or a column for each of the "
@@ -191,7 +216,12 @@ def softmax(logits: Array, expected: str) -> Array:
     return powers / powers.sum(axis=1, keepdims=True)
 
 
-def _read_ids(path: pathlib.Path, num_vertices: int, classes: ClassSet) -> Array:
+def _read_ids(
+    path: pathlib.Path,
+    num_vertices: int,
+    classes: ClassSet,
+    label_map: Mapping[int, int] | None = None,
+) -> Array:
     text = files.read_text(path, errors="replace")
     words = text.split()
     # Few ids, many lines: each is turned into a number once.
@@ -207,7 +237,7 @@ def _read_ids(path: pathlib.Path, num_vertices: int, classes: ClassSet) -> Array
             f"{path}: expected a class id in each line, found '{word[:40]}' in line {number}"
         )
     ids = np.array([number_of[word] for word in words], object)
-    return _checked_ids(path, ids, num_vertices, classes)
+    return _checked_ids(path, ids, num_vertices, classes, label_map)
 
 
 def _whole_number(word: str) -> int | None:
@@ -220,7 +250,13 @@ def _whole_number(word: str) -> int | None:
     return int(number) if number.is_integer() and "_" not in word else None
 
 
-def _checked_ids(path: pathlib.Path, ids: Array, num_vertices: int, classes: ClassSet) -> Array:
+def _checked_ids(
+    path: pathlib.Path,
+    ids: Array,
+    num_vertices: int,
+    classes: ClassSet,
+    label_map: Mapping[int, int] | None = None,
+) -> Array:
     """Returns int32 [N]; raises ValueError where these are not N ids of the classes."""
     if len(ids) != num_vertices:
         raise ValueError(
@@ -228,6 +264,9 @@ def _checked_ids(path: pathlib.Path, ids: Array, num_vertices: int, classes: Cla
         )
     if ids.dtype.kind == "f" and (broken := ids[ids != np.floor(ids)]).size:
         raise ValueError(f"{path}: expected whole numbers as class ids, found {broken[0]}")
+    if label_map:
+        found, rows = np.unique(ids.astype(np.int64), return_inverse=True)
+        ids = np.array([label_map.get(i, i) for i in found.tolist()])[rows.reshape(-1)]
     wrong = sorted(set(ids.tolist()) - {0, *classes.ids})
     if wrong:
         hint = " (NYU40 ids, not 0 to 19)" if classes == SCANNET20 else ""

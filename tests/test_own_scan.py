@@ -1,0 +1,301 @@
+"""Tests of predicting on one scan of one's own: whatever its file is like."""
+
+import dataclasses
+import json
+import logging
+
+import numpy as np
+import pytest
+
+from mtml_tf.classes import ClassSet
+from mtml_tf.config import NetworkConfig, SegmentConfig
+from mtml_tf.learning import models, prediction
+from mtml_tf.learning.models import Model, ModelConfig
+from mtml_tf.learning.prediction import ScanFile
+from mtml_tf.learning.voxel_network import VoxelNetwork
+from mtml_tf.scans import ply, scan
+from mtml_tf.scene import Instance, Scene
+from mtml_tf.scoring.benchmark_format import read_predictions
+from mtml_tf.scoring.summary import best_instances, summarize
+
+CLASSES = ClassSet((1, 2, 7), ("floor", "box", "ball"), ("stuff", "thing", "thing"))
+
+
+@pytest.fixture(scope="module")
+def model():
+    """A tiny one that was never trained: the parts of a label that touch are its proposals."""
+    segment = SegmentConfig(
+        thing_ids=(2, 7),
+        propose_clusters=False,
+        propose_cluster_components=False,
+        direction_weight=0.0,
+        feature_weight=0.0,
+    )
+    config = ModelConfig(NetworkConfig(3, width=1 / 16), segment, CLASSES, 0.1, True)
+    return Model(config, VoxelNetwork(config.network))
+
+
+def room():
+    """A floor of 2 x 2 m with a box and a ball on it: vertices, labels."""
+    x, y = (v.reshape(-1) for v in np.meshgrid(np.arange(0, 2, 0.05), np.arange(0, 2, 0.05)))
+    floor = np.stack([x, y, np.zeros_like(x)], axis=1)
+    rng = np.random.default_rng(0)
+    box = rng.uniform([0.3, 0.3, 0.1], [0.8, 0.8, 0.6], (800, 3))
+    ball = rng.uniform([1.3, 1.3, 0.1], [1.7, 1.7, 0.5], (500, 3))
+    labels = np.repeat([1, 2, 7], [len(floor), len(box), len(ball)])
+    return np.concatenate([floor, box, ball]), labels
+
+
+def write_text_ply(path, vertices, columns):
+    names = "".join(f"property {kind} {name}\n" for name, kind, _ in columns)
+    lines = [
+        " ".join(map(str, [*vertex, *(values[row] for _, _, values in columns)]))
+        for row, vertex in enumerate(vertices.tolist())
+    ]
+    path.write_text(
+        f"ply\nformat ascii 1.0\nelement vertex {len(vertices)}\n"
+        "property double x\nproperty double y\nproperty double z\n"
+        f"{names}end_header\n" + "\n".join(lines) + "\n"
+    )
+
+
+def write_binary_ply(path, vertices, labels, byte_order, place_type="f4", label_type="u2"):
+    types = {"f4": "float", "f8": "double", "u2": "ushort", "u1": "uchar", "i4": "int"}
+    fields = [(axis, byte_order + place_type) for axis in "xyz"]
+    table = np.zeros(len(vertices), [*fields, ("label", byte_order + label_type)])
+    for axis, name in enumerate("xyz"):
+        table[name] = vertices[:, axis]
+    table["label"] = labels
+    order = {"<": "little", ">": "big"}[byte_order]
+    header = f"ply\nformat binary_{order}_endian 1.0\nelement vertex {len(vertices)}\n"
+    header += "".join(f"property {types[place_type]} {axis}\n" for axis in "xyz")
+    header += f"property {types[label_type]} label\nend_header\n"
+    path.write_bytes(header.encode() + table.tobytes())
+
+
+def predict(model, path, folder, **reading):
+    prediction.predict_scan(model, ScanFile(str(path), **reading), folder, extras=False)
+    return read_predictions(folder, scan.read_scan(path).name, len(scan.read_scan(path).vertices))
+
+
+def assert_finds_box_and_ball(instances):
+    found = {i.class_id: len(i.indices) for i in instances}
+    assert found == {2: 800, 7: 500}
+
+
+@pytest.mark.parametrize("place_type", ["f4", "f8"])
+@pytest.mark.parametrize("byte_order", ["<", ">"])
+@pytest.mark.parametrize("label_type", ["u1", "u2", "i4"])
+def test_binary_files_of_all_kinds_without_colours_and_faces(
+    model, tmp_path, place_type, byte_order, label_type
+):
+    vertices, labels = room()
+    path = tmp_path / "room.ply"
+    write_binary_ply(path, vertices, labels, byte_order, place_type, label_type)
+    assert_finds_box_and_ball(predict(model, path, tmp_path / "out"))
+
+
+def test_an_ascii_file_with_a_property_of_another_name(model, tmp_path):
+    vertices, labels = room()
+    path = tmp_path / "room.ply"
+    write_text_ply(path, vertices, [("objectClass", "ushort", labels)])
+    found = predict(model, path, tmp_path / "out", label_property="objectClass")
+    assert_finds_box_and_ball(found)
+    with pytest.raises(ValueError, match=r"room\.ply: expected the vertex property 'kind', found"):
+        predict(model, path, tmp_path / "none", label_property="kind")
+
+
+def test_a_scan_without_labels_is_told_the_three_ways_there_are(model, tmp_path):
+    vertices, _ = room()
+    write_text_ply(tmp_path / "bare.ply", vertices, [])
+    with pytest.raises(ValueError, match="expected a class for every vertex, found none") as told:
+        predict(model, tmp_path / "bare.ply", tmp_path / "out")
+    for way in ("'label'", "--label_property", "--labels=FILE.txt", "--labels=FILE.npy"):
+        assert way in str(told.value)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("kind", ["text", "ids", "probabilities", "logits", "foreign ids"])
+def test_labels_from_a_file(model, tmp_path, kind):
+    vertices, labels = room()
+    write_text_ply(tmp_path / "bare.ply", vertices, [])
+    column = np.searchsorted([1, 2, 7], labels)
+    reading = {"labels": str(tmp_path / "given.npy")}
+    if kind == "text":
+        reading["labels"] = str(tmp_path / "given.txt")
+        np.savetxt(reading["labels"], labels, fmt="%d")
+    elif kind == "ids":
+        np.save(reading["labels"], labels)
+    elif kind == "foreign ids":
+        np.save(reading["labels"], labels + 100)
+        reading["label_map"] = {101: 1, 102: 2, 107: 7}
+    else:
+        scores = np.eye(3, dtype=np.float32)[column]
+        np.save(reading["labels"], scores * 9 if kind == "logits" else scores)
+        reading["scores"] = kind
+    found = predict(model, tmp_path / "bare.ply", tmp_path / "out", **reading)
+    assert_finds_box_and_ball(found)
+
+
+def test_labels_of_another_scan_are_refused(model, tmp_path):
+    vertices, labels = room()
+    write_text_ply(tmp_path / "bare.ply", vertices, [])
+    np.savetxt(tmp_path / "given.txt", labels[1:], fmt="%d")
+    with pytest.raises(ValueError, match=r"given\.txt: expected 2900 class ids.* found 2899"):
+        predict(model, tmp_path / "bare.ply", tmp_path / "out", labels=tmp_path / "given.txt")
+
+
+@pytest.mark.parametrize("up_axis", list(scan.UP_AXES))
+def test_other_axes_and_units_find_the_same(model, tmp_path, up_axis):
+    vertices, labels = room()
+    turned = (
+        vertices @ np.array(scan.UP_AXES[up_axis]) * 1000
+    )  # the other way round: z up to theirs
+    assert np.linalg.det(np.array(scan.UP_AXES[up_axis])) == pytest.approx(1)
+    write_binary_ply(tmp_path / "mm.ply", turned, labels, "<")
+    reading = {"up_axis": up_axis, "scale": 0.001}
+    assert_finds_box_and_ball(predict(model, tmp_path / "mm.ply", tmp_path / "out", **reading))
+    given = scan.in_metres(scan.read_scan(tmp_path / "mm.ply"), up_axis, 0.001)
+    np.testing.assert_allclose(given.vertices, vertices, atol=1e-6)
+
+
+def test_millimetres_taken_for_metres_are_told(model, tmp_path):
+    vertices, labels = room()
+    write_binary_ply(tmp_path / "mm.ply", vertices * 1000, labels, "<")
+    with pytest.raises(ValueError, match=r"mm: expected metres, found a scan of 1950 x 1950 x .*"):
+        predict(model, tmp_path / "mm.ply", tmp_path / "out")
+    with pytest.raises(ValueError, match=r"give --scale=0\.001"):
+        predict(model, tmp_path / "mm.ply", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("scale", [0, -1, np.inf, np.nan])
+def test_a_scale_that_is_none_is_refused(scale):
+    with pytest.raises(ValueError, match="expected a finite scale above 0"):
+        scan.in_metres(Scene("a", np.zeros((1, 3))), scale=scale)
+    with pytest.raises(ValueError, match="expected an up axis among"):
+        scan.in_metres(Scene("a", np.zeros((1, 3))), up_axis="w")
+
+
+def test_one_single_vertex_gives_an_empty_result(model, tmp_path):
+    write_binary_ply(tmp_path / "dot.ply", np.zeros((1, 3)), np.array([2]), "<")
+    assert predict(model, tmp_path / "dot.ply", tmp_path / "out") == []
+    assert (tmp_path / "out" / "dot.txt").read_text() == ""
+
+
+def test_a_scan_without_things_gives_whole_files_and_says_so(model, tmp_path, caplog):
+    vertices, labels = room()
+    write_binary_ply(tmp_path / "floor.ply", vertices[labels == 1], labels[labels == 1], "<")
+    with caplog.at_level(logging.INFO, logger="absl"):
+        prediction.predict_scan(model, ScanFile(str(tmp_path / "floor.ply")), tmp_path / "out")
+    assert "floor: 0 instances" in caplog.text
+    assert json.loads((tmp_path / "out" / "floor.json").read_text())["instances"] == []
+    assert (tmp_path / "out" / "floor.html").stat().st_size > 1000
+    assert scan.read_scan(tmp_path / "out" / "floor.ply").instance_ids.max() == 0
+
+
+def test_600000_vertices(model, tmp_path):
+    rng = np.random.default_rng(1)
+    vertices, labels = room()
+    rows = rng.integers(0, len(vertices), 600_000)
+    write_binary_ply(tmp_path / "large.ply", vertices[rows], labels[rows], "<")
+    found = predict(model, tmp_path / "large.ply", tmp_path / "out")
+    assert {i.class_id for i in found} == {2, 7}
+    assert sum(len(i.indices) for i in found) == np.count_nonzero(labels[rows] > 1)
+
+
+def test_coordinates_that_are_not_finite_are_refused(model, tmp_path):
+    vertices, labels = room()
+    vertices[5, 1] = np.nan
+    write_binary_ply(tmp_path / "nan.ply", vertices, labels, "<")
+    with pytest.raises(ValueError, match=r"nan\.ply: expected finite coordinates"):
+        predict(model, tmp_path / "nan.ply", tmp_path / "out")
+
+
+def test_labels_that_the_model_does_not_know_are_refused(model, tmp_path):
+    vertices, labels = room()
+    write_binary_ply(tmp_path / "a.ply", vertices, labels + 1, "<")
+    with pytest.raises(ValueError, match=r"a: expected .*found"):
+        predict(model, tmp_path / "a.ply", tmp_path / "out")
+    found = predict(model, tmp_path / "a.ply", tmp_path / "out", label_map={2: 1, 3: 2, 8: 7})
+    assert_finds_box_and_ball(found)
+
+
+def test_the_extras_are_in_the_units_and_axes_of_the_scan(model, tmp_path):
+    vertices, labels = room()
+    turned = vertices[:, [0, 2, 1]] * [1000, 1000, -1000]  # y up, millimetres
+    faces = np.array([[0, 1, 40]], np.int32)
+    path = tmp_path / "scan.ply"
+    ply.write_ply(path, turned, None, faces, {"label": labels.astype(np.uint16)})
+    seconds = prediction.predict_scan(
+        model, ScanFile(str(path), up_axis="y", scale=0.001), tmp_path / "out"
+    )
+    assert {"read the scan", "voxelize", "network", "write the masks"} <= set(seconds)
+    written = scan.read_scan(tmp_path / "out" / "scan.ply")
+    np.testing.assert_allclose(written.vertices, turned, atol=1e-3)
+    np.testing.assert_array_equal(written.faces, faces)
+    np.testing.assert_array_equal(written.semantic_ids, labels)
+    assert set(np.unique(written.instance_ids)) == {0, 1, 2}
+    assert len(np.unique(written.colors, axis=0)) == 3
+    told = json.loads((tmp_path / "out" / "scan.json").read_text())
+    by_class = {instance["class"]: instance for instance in told["instances"]}
+    assert set(by_class) == {"box", "ball"}
+    box = turned[labels == 2]
+    np.testing.assert_allclose(by_class["box"]["box_min"], box.min(axis=0), atol=1e-3)
+    np.testing.assert_allclose(by_class["box"]["centre"], box.mean(axis=0), atol=1e-3)
+    assert by_class["box"]["num_vertices"] == 800
+    assert "plotly" in (tmp_path / "out" / "scan.html").read_text(encoding="utf-8").lower()
+
+
+def test_nothing_that_exists_is_replaced(model, tmp_path):
+    vertices, labels = room()
+    write_binary_ply(tmp_path / "a.ply", vertices, labels, "<")
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "mine.txt").write_text("mine")
+    with pytest.raises(ValueError, match="exists already"):
+        predict(model, tmp_path / "a.ply", tmp_path / "out")
+    assert (tmp_path / "out" / "mine.txt").read_text() == "mine"
+
+
+def test_a_summary_in_plain_values():
+    scene = Scene("s", np.array([[0.0, 0, 0], [1, 2, 3], [5, 5, 5]]))
+    told = summarize(scene, [Instance(7, 0.5, np.array([0, 1], np.int32))], CLASSES)
+    assert told == {
+        "scene": "s",
+        "num_vertices": 3,
+        "instances": [
+            {
+                "mask": 0,
+                "class_id": 7,
+                "class": "ball",
+                "score": 0.5,
+                "num_vertices": 2,
+                "box_min": [0, 0, 0],
+                "box_max": [1, 2, 3],
+                "centre": [0.5, 1, 1.5],
+            }
+        ],
+    }
+
+
+def test_a_vertex_belongs_to_the_best_of_its_instances():
+    instances = [Instance(2, 0.9, np.array([1, 2])), Instance(2, 0.4, np.array([0, 1]))]
+    assert best_instances(instances, 4).tolist() == [2, 1, 1, 0]
+
+
+def test_features_that_are_probabilities_decide_the_class_of_a_voxel(model):
+    segment = dataclasses.replace(model.config.segment, probability_ids=CLASSES.ids)
+    config = dataclasses.replace(model.config, segment=segment)
+    scene = Scene(
+        "s",
+        np.array([[0.01, 0.01, 0.01], [0.02, 0.02, 0.02], [0.03, 0.03, 0.03]]),
+        semantic_ids=np.array([2, 2, 7], np.int32),
+        features=np.array([[0, 0.6, 0.4], [0, 0.6, 0.4], [0, 0, 1]], np.float32),
+    )
+    voxel_scene = prediction._voxelize(scene, dataclasses.replace(model, config=config))
+    assert voxel_scene.semantic_ids.tolist() == [7]  # means 0, 0.4, 0.6
+
+
+def test_an_unknown_shipped_model_is_told_which_there_are():
+    with pytest.raises(ValueError, match=r"comes with the package, one of .*, found 'office'"):
+        models.load_shipped_model("office")

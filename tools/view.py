@@ -1,0 +1,91 @@
+"""Looks at a scan, a record, predictions or augmented training data.
+
+One HTML file for any browser, offline, or a PNG:
+
+    python tools/view.py --scan=scan.ply --output_html=scan.html
+    python tools/view.py --data_dir=data/rooms --split=val --scene=room0210_00 \
+        --scannet_dir=data/rooms_raw --run_dir=runs/rooms --output_html=room.html
+    python tools/view.py --data_dir=data/rooms --split=train --augmented --output_html=draws.html
+"""
+
+import pathlib
+
+from absl import flags
+
+from mtml_tf import config_flags, program
+from mtml_tf.classes import read_classes
+from mtml_tf.config import DataConfig
+
+FLAGS = flags.FLAGS
+
+flags.DEFINE_string("scan", "", "A scan (PLY), alone or as the vertices of a record.")
+flags.DEFINE_string(
+    "classes", "", "classes.csv or the name of a built-in class set, for the labels of --scan."
+)
+flags.DEFINE_string("label_map", "", "Class ids of --scan to read as others: their_id:our_id,...")
+flags.DEFINE_string("data_dir", "", "Data folder of the scene.")
+flags.DEFINE_string("split", "val", "Its split.")
+flags.DEFINE_string("scene", "", "Name of the scene; the first of the split by default.")
+flags.DEFINE_string("scannet_dir", "", "Raw ScanNet scenes, to show vertices and not voxels.")
+flags.DEFINE_string("prediction_dir", "", "Predictions in benchmark format.")
+flags.DEFINE_string(
+    "run_dir",
+    "",
+    "Trained model whose embedding and direction to show; its instances, too, without "
+    "--prediction_dir.",
+)
+flags.DEFINE_integer(
+    "min_vertices", 100, "Smaller objects and predictions are no mistakes.", lower_bound=0
+)
+flags.DEFINE_bool("augmented", False, "Show examples of --data_dir as training sees them.")
+flags.DEFINE_integer("num_draws", 4, "How many, with --augmented.", lower_bound=1)
+config_flags.define(DataConfig, leave_out=("batch_size",))
+flags.adopt_module_key_flags(config_flags)
+flags.DEFINE_string("output_html", "", "Page to write.")
+flags.DEFINE_string("output_png", "", "Picture to write, the modes side by side.")
+flags.DEFINE_list("modes", [], "Modes for the picture; all by default.")
+flags.DEFINE_integer("width", 700, "Of each mode in the picture, pixels.", lower_bound=1)
+flags.DEFINE_integer("quarter_turns", 0, "How often the viewer goes 90 degrees around the scene.")
+flags.DEFINE_bool("overwrite", False, "Replace files that exist.")
+
+
+def main() -> None:
+    """Reads the flags and writes the view."""
+    if not (FLAGS.scan or FLAGS.data_dir):
+        raise flags.Error("expected --scan or --data_dir")
+    if not (FLAGS.output_html or FLAGS.output_png):
+        raise flags.Error("expected --output_html or --output_png")
+    if FLAGS.augmented and not FLAGS.data_dir:
+        raise flags.Error("expected --data_dir with --augmented")
+    classes = read_classes(FLAGS.classes) if FLAGS.classes else None
+
+    from mtml_tf.drawing import view as views
+    from mtml_tf.drawing.png import write_png
+    from mtml_tf.learning import viewing
+
+    if FLAGS.augmented:
+        config = config_flags.read(DataConfig, leave_out=("batch_size",))
+        view = viewing.view_augmented(
+            FLAGS.data_dir, FLAGS.split, config, FLAGS.scene, FLAGS.num_draws
+        )
+    elif FLAGS.data_dir:
+        view = viewing.view_record(
+            *(FLAGS.data_dir, FLAGS.split, FLAGS.scene, FLAGS.scan, FLAGS.scannet_dir),
+            *(FLAGS.prediction_dir, FLAGS.run_dir, FLAGS.min_vertices),
+        )
+    else:
+        view = viewing.view_scan(
+            *(FLAGS.scan, classes, FLAGS.label_map),
+            *(FLAGS.prediction_dir, FLAGS.run_dir, FLAGS.min_vertices),
+        )
+    if FLAGS.output_html:
+        views.write_view(FLAGS.output_html, view, FLAGS.overwrite)
+        print(FLAGS.output_html)
+    if FLAGS.output_png:
+        picture = views.draw_view(view, FLAGS.width, FLAGS.modes, FLAGS.quarter_turns)
+        write_png(pathlib.Path(FLAGS.output_png), picture, FLAGS.overwrite)
+        print(f"{FLAGS.output_png}: {', '.join(FLAGS.modes or view.modes)}")
+
+
+if __name__ == "__main__":
+    program.run(main)
