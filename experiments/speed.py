@@ -1,0 +1,499 @@
+"""Speed and memory side by side with what a user would pick instead, in one run.
+
+`tools/benchmark.py` is the command. A section compares two ways to one result: both are warmed up
+and timed by turns, medians are told with their ratio, and that the results agree is measured too.
+"""
+
+import dataclasses
+import functools
+import gc
+import importlib.metadata
+import os
+import pathlib
+import platform
+import re
+import statistics
+import tempfile
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from absl import logging
+
+from experiments import speed_network, speed_processing
+from experiments.speed_measuring import (
+    Call,
+    Contest,
+    Row,
+    Target,
+    encode_csv,
+    encode_rows,
+    format_number,
+    interleaved_seconds,
+    memory_of_contest,
+    prepare_devices,
+    time_contest,
+)
+from experiments.speed_processing import Features, WholePath
+from experiments.speed_scenes import RoomSize
+from mtml_tf import files
+from mtml_tf.learning.backend import keras, tf
+
+SIX_TIMES, TEN_TIMES, TWENTY_TIMES = Target(6), Target(10), Target(20)
+A_QUARTER = Target(4)  # of the memory: the other adds four times ours
+
+_FEATURES = Features(20_000, 30)
+_SCAN_ROOM = RoomSize((160, 160, 64), occupancy=0.03)
+
+
+@dataclasses.dataclass(frozen=True)
+class Sizes:
+    """How large the measured cases are.
+
+    Attributes:
+        rooms: of forward pass and training step, at most three. The second has a target for the
+            ratio of the times, the third one for the time itself and one for the memory.
+        loss_voxels, loss_instances: of the loss.
+        features: of mean shift.
+        scan_room, num_vertices: of the voxelization.
+        scenes, scene_vertices, masks: of the scoring.
+        paths: rooms of the whole path and their voxel size, metres.
+        gemm: side of the matrices whose product gives the machine's rate.
+        growth_side: side of the smallest room, voxels; every room is half as high.
+        growth_occupancy: of these rooms.
+        growth_features, growth_vertices: at factor 1.
+    """
+
+    rooms: tuple[RoomSize, ...] = (
+        RoomSize((64, 64, 16), channels=6, occupancy=0.12),
+        RoomSize((96, 104, 40), channels=20, occupancy=0.06),
+        RoomSize((160, 160, 64), channels=20, occupancy=0.03),
+    )
+    loss_voxels: int = 24_000
+    loss_instances: int = 30
+    features: Features = _FEATURES
+    scan_room: RoomSize = _SCAN_ROOM
+    num_vertices: int = 150_000
+    scenes: int = 40
+    scene_vertices: int = 150_000
+    masks: int = 50
+    paths: tuple[tuple[RoomSize, float], ...] = (
+        (RoomSize((96, 104, 40), occupancy=0.06, num_objects=30), 0.1),
+        (RoomSize((160, 160, 64), occupancy=0.03, num_objects=30), 0.05),
+    )
+    gemm: int = 2048
+    growth_side: int = 48
+    growth_occupancy: float = 0.08
+    growth_features: int = 5_000
+    growth_vertices: int = 37_500
+
+
+QUICK = Sizes(
+    rooms=(
+        RoomSize((16, 16, 8), 6, 0.2, 3),
+        RoomSize((16, 16, 8), 20, 0.2, 3),
+        RoomSize((24, 24, 12), 20, 0.12, 3),
+    ),
+    loss_voxels=300,
+    loss_instances=3,
+    features=Features(400, 4),
+    scan_room=RoomSize((16, 16, 8), 20, 0.2, 3),
+    num_vertices=1_000,
+    scenes=2,
+    scene_vertices=2_000,
+    masks=5,
+    paths=((RoomSize((16, 16, 8), 20, 0.2, 3), 0.1),),
+    gemm=128,
+    growth_side=16,
+    growth_occupancy=0.2,
+    growth_features=100,
+    growth_vertices=1_000,
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """What is measured, and how often.
+
+    Attributes:
+        only: names of sections; empty for all.
+        repeats: timed calls of each side.
+        max_seconds: a comparison makes no new round after so long.
+        sizes: of the cases.
+        run_dir, data_dir, split: a trained model and scenes like those that it was trained on, for
+            mean shift on real embeddings and for the whole path; empty for made-up ones.
+        tensor_float_32: whether a GPU may round products to TensorFloat-32.
+    """
+
+    only: tuple[str, ...] = ()
+    repeats: int = 5
+    max_seconds: float = 90.0
+    sizes: Sizes = Sizes()
+    run_dir: str = ""
+    data_dir: str = ""
+    split: str = "val"
+    tensor_float_32: bool = False
+
+    def __post_init__(self) -> None:
+        unknown = [name for name in self.only if name not in SECTIONS]
+        if unknown:
+            raise ValueError(f"expected sections among {', '.join(SECTIONS)}, found {unknown[0]}")
+        if bool(self.run_dir) != bool(self.data_dir):
+            raise ValueError("expected a run folder and a data folder together, found one of them")
+
+
+@dataclasses.dataclass(frozen=True)
+class Bench:
+    """A run of the benchmark.
+
+    Attributes:
+        settings: what is measured.
+        folder: for files that are measured on.
+    """
+
+    settings: Settings
+    folder: pathlib.Path
+
+    @property
+    def sizes(self) -> Sizes:
+        """Sizes of the cases."""
+        return self.settings.sizes
+
+    def time(self, contest: Contest) -> tuple[Row, Any, Any]:
+        """Times a contest; see `time_contest`."""
+        logging.info("%s: %s", contest.what, contest.case)
+        keras.backend.clear_session()
+        gc.collect()
+        return time_contest(contest, self.settings.repeats, self.settings.max_seconds)
+
+    def forward_contests(self) -> list[Contest]:
+        """Forward passes, with what they must show at full size."""
+        targets = [(None, None), (SIX_TIMES, None), (Target(0.8, "at most"), A_QUARTER)]
+        return [
+            speed_network.forward_contest(size, time, memory)
+            for size, (time, memory) in zip(self.sizes.rooms, targets, strict=False)
+        ]
+
+    def training_contests(self) -> list[Contest]:
+        """Training steps, likewise."""
+        targets = [None, SIX_TIMES, None]
+        return [
+            speed_network.training_contest(size, target)
+            for size, target in zip(self.sizes.rooms, targets, strict=False)
+        ]
+
+    @functools.cached_property
+    def features(self) -> list[Features]:
+        """What mean shift is measured on."""
+        given, settings = [self.sizes.features], self.settings
+        if settings.run_dir:
+            path = self.folder / "features.npy"
+            given.append(
+                speed_processing.write_real_features(
+                    settings.run_dir, settings.data_dir, settings.split, path
+                )
+            )
+        return given
+
+    def mean_shift_contests(self) -> list[Contest]:
+        """Mean shift on made-up and, where there are any, real features."""
+        return [speed_processing.mean_shift_contest(given, TEN_TIMES) for given in self.features]
+
+    def voxelization_contest(self) -> Contest:
+        """Voxelization of a made-up room."""
+        return speed_processing.voxelization_contest(self.sizes.scan_room, self.sizes.num_vertices)
+
+    @functools.cached_property
+    def scoring_contest(self) -> Contest:
+        """Scoring of made-up predictions, whose files are written first."""
+        sizes, folder = self.sizes, self.folder / "scoring"
+        logging.info("writing %d scenes to score", sizes.scenes)
+        speed_processing.plain_scoring().write_rooms(
+            folder, sizes.scenes, sizes.scene_vertices, sizes.masks
+        )
+        return speed_processing.scoring_contest(
+            str(folder), sizes.scenes, sizes.scene_vertices, sizes.masks, TWENTY_TIMES
+        )
+
+    @functools.cached_property
+    def paths(self) -> dict[str, WholePath]:
+        """Scans and models of the whole path, by what they are."""
+        settings, count, found = self.settings, self.sizes.num_vertices, {}
+        for number, (size, voxel_size) in enumerate(self.sizes.paths):
+            file = self.folder / f"made_{number}.ply"
+            speed_processing.write_made_scan(size, voxel_size, count, file)
+            case = f"{count} vertices, {size.num_voxels} voxels of {voxel_size:g} m"
+            found[case] = WholePath(str(file), voxel_size)
+        if settings.run_dir:
+            file = self.folder / "real.ply"
+            scene = speed_processing.write_real_scan(settings.data_dir, settings.split, count, file)
+            voxels = len(scene.coordinates)
+            case = f"{max(count, voxels)} vertices, {voxels} voxels of {scene.voxel_size:g} m"
+            case += f", scene {scene.name}"
+            found[case] = WholePath(str(file), scene.voxel_size, settings.run_dir)
+        return found
+
+
+def forward_rows(bench: Bench) -> list[Row]:
+    """Forward pass, and that the values agree."""
+    rows = []
+    for size, contest in zip(bench.sizes.rooms, bench.forward_contests(), strict=True):
+        row, plain, ours = bench.time(contest)
+        rows += [row, speed_network.difference_of_values(size, plain, ours)]
+    return rows
+
+
+def training_rows(bench: Bench) -> list[Row]:
+    """Training step, and that the gradients agree."""
+    rows = []
+    for size, contest in zip(bench.sizes.rooms, bench.training_contests(), strict=True):
+        row, *_ = bench.time(contest)
+        rows += [row, *speed_network.differences_of_gradients(size)]
+    return rows
+
+
+def loss_rows(bench: Bench) -> list[Row]:
+    """Loss and its gradients."""
+    contest = speed_network.loss_contest(bench.sizes.loss_voxels, bench.sizes.loss_instances)
+    row, plain, ours = bench.time(contest)
+    return [row, speed_network.difference_of_losses(contest, plain, ours)]
+
+
+def mean_shift_rows(bench: Bench) -> list[Row]:
+    """Mean shift, and that the clusters agree."""
+    rows = []
+    for given, contest in zip(bench.features, bench.mean_shift_contests(), strict=True):
+        row, plain, ours = bench.time(contest)
+        rows += [row, *speed_processing.agreement_rows(given, plain, ours)]
+    return rows
+
+
+def voxelization_rows(bench: Bench) -> list[Row]:
+    """Voxelization."""
+    row, plain, ours = bench.time(bench.voxelization_contest())
+    if plain is None:
+        return [dataclasses.replace(row, beside="Open3D can't be imported here")]
+    found = f"{row.beside}; {plain} voxels by Open3D, {ours} by us"
+    return [dataclasses.replace(row, beside=found)]
+
+
+def scoring_rows(bench: Bench) -> list[Row]:
+    """Scoring, and that the scores agree."""
+    row, plain, ours = bench.time(bench.scoring_contest)
+    return [row, speed_processing.difference_of_scores(bench.scoring_contest, plain, ours)]
+
+
+def path_rows(bench: Bench) -> list[Row]:
+    """The whole path and its stages."""
+    rows = []
+    for case, path in bench.paths.items():
+        logging.info("scan file to masks on disk: %s", case)
+        target = Target(2, "at most")
+        rows += speed_processing.path_rows(path, case, bench.settings.repeats, target)
+    return rows
+
+
+def memory_rows(bench: Bench) -> list[Row]:
+    """Memory that each call adds, each in a process of its own."""
+    sizes = bench.sizes
+    contests = [
+        *bench.forward_contests(),
+        *bench.training_contests(),
+        speed_network.loss_contest(sizes.loss_voxels, sizes.loss_instances),
+        *bench.mean_shift_contests(),
+        bench.voxelization_contest(),
+        bench.scoring_contest,
+        *(speed_processing.path_contest(path, case) for case, path in bench.paths.items()),
+    ]
+    rows = []
+    for contest in contests:
+        logging.info("memory of %s: %s", contest.what, contest.case)
+        rows.append(memory_of_contest(contest, bench.settings.tensor_float_32))
+    return rows
+
+
+def peak_rows(bench: Bench) -> list[Row]:
+    """Share of the machine's matrix-multiply rate that the forward pass reaches."""
+    return speed_network.peak_rows(
+        list(bench.sizes.rooms),
+        bench.settings.repeats,
+        bench.settings.max_seconds,
+        bench.sizes.gemm,
+    )
+
+
+def growth_rows(bench: Bench) -> list[Row]:
+    """How our time grows with the scene: voxels x 1, 2, 4, 8, and instances x 1, 2, 4."""
+    sizes = bench.sizes
+    by_voxels, by_instances = (1, 2, 4, 8), (1, 2, 4)
+
+    def forward(factor: int) -> tuple[str, Call]:
+        side = 2 * round(sizes.growth_side * factor**0.5 / 2)
+        grid_shape = (side, side, sizes.growth_side // 2)
+        room = RoomSize(grid_shape, 20, sizes.growth_occupancy, num_objects=3)
+        return str(room), speed_network.build_forward("ours", room)
+
+    def voxelization(factor: int) -> tuple[str, Call]:
+        count = sizes.growth_vertices * factor
+        call = speed_processing.build_voxelization("ours", sizes.scan_room, count)
+        return f"{count} vertices", call
+
+    def mean_shift(given: Features) -> tuple[str, Call]:
+        return str(given), speed_processing.build_mean_shift("ours", given)
+
+    def loss(factor: int) -> tuple[str, Call]:
+        count = sizes.loss_instances * factor
+        call = speed_network.build_loss("ours", sizes.loss_voxels, count)
+        return f"{sizes.loss_voxels} voxels, {count} instances", call
+
+    modes, count = sizes.features.modes, sizes.features.count
+    of_voxels: dict[str, Callable[[int], tuple[str, Call]]] = {
+        "forward, voxels": forward,
+        "mean shift, voxels": lambda factor: mean_shift(
+            Features(sizes.growth_features * factor, modes)
+        ),
+        "voxelization, vertices": voxelization,
+    }
+    of_instances: dict[str, Callable[[int], tuple[str, Call]]] = {
+        "loss, instances": loss,
+        "mean shift, instances": lambda factor: mean_shift(Features(count, modes * factor)),
+    }
+    rows = []
+    for factors, builds in ((by_voxels, of_voxels), (by_instances, of_instances)):
+        for what, build in builds.items():
+            logging.info("growth: %s", what)
+            rows += grown_rows(bench.settings, what, {factor: build(factor) for factor in factors})
+    return rows
+
+
+def grown_rows(settings: Settings, what: str, cases: dict[int, tuple[str, Call]]) -> list[Row]:
+    """Times cases of 1, 2, 4 ... times the size by turns."""
+    calls = {str(factor): call for factor, (_, call) in cases.items()}
+    seconds = interleaved_seconds(calls, settings.repeats, settings.max_seconds)
+    medians = {name: statistics.median(values) for name, values in seconds.items()}
+    return [
+        Row(
+            f"{what} x {factor}",
+            case,
+            medians[str(factor)],
+            beside=f"{format_number(medians[str(factor)] / medians['1'])} times the time of x 1",
+            repeats=len(seconds[str(factor)]),
+        )
+        for factor, (case, _) in cases.items()
+    ]
+
+
+SECTIONS: dict[str, Callable[[Bench], list[Row]]] = {
+    "forward": forward_rows,
+    "train": training_rows,
+    "loss": loss_rows,
+    "mean_shift": mean_shift_rows,
+    "voxelize": voxelization_rows,
+    "score": scoring_rows,
+    "path": path_rows,
+    "peak": peak_rows,
+    "growth": growth_rows,
+    "memory": memory_rows,
+}
+
+_NOTES = """\
+Plain and ours are called by turns in one process, after a warm-up (of mean shift and scoring there
+is none); each number is the median of its calls. A ratio is plain by ours. Networks have half the
+paper's original width, as it was trained, and the same weights on both sides; the plain one takes
+a one-hot grid that is made before time counts, ours the list of occupied voxels. Rooms are made
+up: floor, furniture, and walls up to the height that the occupancy allows. A difference is the
+largest one divided by the largest value. Memory added is the peak during one call less what was in
+use before it, in a fresh process that was warmed up on something small.
+"""
+
+
+def run(settings: Settings) -> list[Row]:
+    """Measures the sections that are asked for, in order."""
+    prepare_devices(settings.tensor_float_32)
+    rows = []
+    with tempfile.TemporaryDirectory(prefix="benchmark_") as name:
+        bench = Bench(settings, pathlib.Path(name))
+        for section, measure in SECTIONS.items():
+            if not settings.only or section in settings.only:
+                found = measure(bench)
+                for row in found:
+                    ratio = "" if row.ratio is None else f", {format_number(row.ratio)} x"
+                    value = f"{format_number(row.ours)} {row.unit}".strip()
+                    logging.info("%s, %s: %s%s", row.what, row.case, value, ratio)
+                rows += found
+    return rows
+
+
+def benchmark(settings: Settings, output_dir: str = "", overwrite: bool = False) -> str:
+    """Measures, and writes `benchmark.md` and `benchmark.csv`.
+
+    Args:
+        settings: what to measure.
+        output_dir: folder; `results/<machine>` where it is empty.
+        overwrite: replace tables that exist.
+
+    Returns:
+        The Markdown text.
+
+    Raises:
+        ValueError: tables that exist, which is found before anything is measured.
+    """
+    folder = pathlib.Path(output_dir or pathlib.Path("results") / slug(machine()))
+    paths = [folder / "benchmark.md", folder / "benchmark.csv"]
+    for path in paths:
+        if path.exists() and not overwrite:
+            raise ValueError(f"{path}: exists already; choose another folder or give --overwrite")
+    rows = run(settings)
+    text = f"# Benchmark\n\n{_describe(settings)}\n{_NOTES}\n{encode_rows(rows)}\n"
+    for path, content in zip(paths, (text, encode_csv(rows)), strict=True):
+        files.write_text(path, content, overwrite)
+    return text
+
+
+def machine() -> str:
+    """Returns what the benchmark runs on: the GPU's name, or the CPU's model and cores."""
+    for gpu in tf.config.list_physical_devices("GPU"):
+        details = tf.config.experimental.get_device_details(gpu)
+        return str(details.get("device_name", "GPU"))
+    model = platform.processor() or platform.machine()
+    cpuinfo = pathlib.Path("/proc/cpuinfo")
+    if cpuinfo.is_file():
+        found = re.search(r"^model name\s*:\s*(.+)$", cpuinfo.read_text(), re.MULTILINE)
+        model = found.group(1) if found else model
+    return f"{model.strip()} {_num_cores()} cores"
+
+
+def _num_cores() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def slug(text: str) -> str:
+    """Returns a text as a file name: lower case, words joined by dashes."""
+    return "-".join(re.findall(r"[a-z0-9]+", text.lower()))
+
+
+def _describe(settings: Settings) -> str:
+    names: Sequence[str] = ("numpy", "scipy", "scikit-learn", *_optional(("open3d",)))
+    versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in names)
+    precision = "float32"
+    if tf.config.list_physical_devices("GPU") and settings.tensor_float_32:
+        precision += ", products of the GPU rounded to TensorFloat-32"
+    small = " Small cases, to try the program out: not for comparison." * (
+        settings.sizes != Sizes()
+    )
+    return (
+        f"{machine()}; Python {platform.python_version()}, TensorFlow {tf.__version__}, "
+        f"{versions}; {precision}; at most {settings.repeats} timed calls of each side.{small}\n"
+    )
+
+
+def _optional(names: Iterable[str]) -> list[str]:
+    found = []
+    for name in names:
+        try:
+            importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+        found.append(name)
+    return found

@@ -1,0 +1,333 @@
+"""Tests of experiments.speed and its parts: the benchmark itself, on cases of no size."""
+
+import csv
+import dataclasses
+import functools
+import math
+import time
+
+import numpy as np
+import pytest
+
+from experiments import speed, speed_network, speed_plain, speed_processing
+from experiments.speed_measuring import (
+    Contest,
+    Row,
+    Target,
+    added_mebibytes,
+    encode_csv,
+    encode_rows,
+    format_number,
+    interleaved_seconds,
+    memory_of_contest,
+    time_contest,
+)
+from experiments.speed_scenes import (
+    RoomSize,
+    make_directions,
+    make_embedding,
+    make_room,
+    make_scan,
+    voxel_scene_of,
+)
+from mtml_tf.classes import SCANNET20
+from mtml_tf.config import LossConfig
+from mtml_tf.learning.backend import tf
+from mtml_tf.learning.losses import MultiTaskLoss
+from mtml_tf.scans.voxels import voxelize
+
+TINY = RoomSize((16, 16, 8), channels=20, occupancy=0.2, num_objects=3)
+
+
+def build_sleep(seconds):
+    return lambda: time.sleep(seconds)
+
+
+def build_filling(mebibytes):
+    return lambda: np.ones(mebibytes << 20, np.uint8)
+
+
+def test_a_ratio_is_the_others_value_by_ours():
+    assert Row("a", "b", ours=2.0, plain=12.0).ratio == 6.0
+    assert Row("a", "b", ours=2.0).ratio is None
+    assert Row("a", "b", ours=0.0, plain=1.0).ratio == math.inf
+
+
+@pytest.mark.parametrize(
+    ("target", "ours", "plain", "holds"),
+    [
+        (Target(6), 1.0, 6.0, True),
+        (Target(6), 1.0, 5.9, False),
+        (Target(6), 1.0, None, False),
+        (Target(0.8, "at most"), 0.8, 100.0, True),
+        (Target(0.8, "at most"), 0.81, 100.0, False),
+        (Target(0.99, "at least"), 0.99, None, True),
+        (Target(0.99, "at least"), 0.98, None, False),
+        (Target(0.99, "at least"), math.nan, None, False),
+        (Target(1e-5, "at most"), math.nan, None, False),
+        (None, 1.0, 6.0, None),
+    ],
+)
+def test_a_target_bounds_the_ratio_or_our_value(target, ours, plain, holds):
+    assert Row("a", "b", ours=ours, plain=plain, target=target).holds is holds
+
+
+def test_numbers_have_three_digits():
+    numbers = [0.0, 1.234e-6, 0.0123456, 0.8, 12.345, 999.4, 1234.5, math.inf]
+    texts = ["0", "1.2e-06", "0.0123", "0.8", "12.3", "999", "1234", "inf"]
+    assert [format_number(number) for number in numbers] == texts
+
+
+def test_the_table_tells_values_ratio_target_and_verdict():
+    rows = [
+        Row("forward", "small", 0.2, 1.3, target=Target(6), beside="against Keras", repeats=3),
+        Row("forward, memory added", "small", 30.0, 90.0, unit="MiB", target=Target(4)),
+        Row("difference", "small", 2e-7, unit="", target=Target(1e-5, "at most")),
+        Row("voxelization", "small", 0.5),
+    ]
+    assert encode_rows(rows).splitlines() == [
+        "| what | case | plain | ours | ratio | target | verdict | beside |",
+        "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
+        "| forward | small | 1.3 s | 0.2 s | 6.5 x | at least 6 x | holds | against Keras |",
+        "| forward, memory added | small | 90 MiB | 30 MiB | 3 x | at least 4 x | missed |  |",
+        "| difference | small |  | 2e-07 |  | at most 1e-05 | holds |  |",
+        "| voxelization | small |  | 0.5 s |  |  |  |  |",
+    ]
+    table = list(csv.DictReader(encode_csv(rows).splitlines()))
+    assert float(table[0]["ratio"]) == 1.3 / 0.2
+    assert (table[0]["repeats"], table[0]["verdict"], table[3]["plain"]) == ("3", "holds", "")
+
+
+def test_calls_take_turns_after_a_warm_up():
+    called = []
+    calls = {name: functools.partial(called.append, name) for name in "ab"}
+    seconds = interleaved_seconds(calls, repeats=3, max_seconds=60)
+    assert "".join(called) == "ab" * 4
+    assert [len(values) for values in seconds.values()] == [3, 3]
+
+
+def test_without_time_left_one_round_is_made():
+    called = []
+    calls = {"a": functools.partial(called.append, "a")}
+    seconds = interleaved_seconds(calls, repeats=3, max_seconds=0, warm_up=False)
+    assert called == ["a"]
+    assert len(seconds["a"]) == 1
+
+
+def test_a_contest_gives_the_medians_and_what_both_sides_returned():
+    contest = Contest("sleep", "briefly", lambda: lambda: "us", lambda: lambda: "them", "others")
+    row, plain, ours = time_contest(contest, repeats=2, max_seconds=60)
+    assert (plain, ours) == ("them", "us")
+    assert (row.repeats, row.beside) == (2, "against others")
+    contest = Contest(
+        *("sleep", "briefly"),
+        functools.partial(build_sleep, 0.01),
+        functools.partial(build_sleep, 0.04),
+    )
+    row, _, _ = time_contest(contest, repeats=3, max_seconds=60)
+    assert 0.01 <= row.ours < 0.03
+    assert 1.5 < row.ratio < 6
+
+
+def test_a_contest_without_an_opponent_has_no_ratio():
+    row, plain, _ = time_contest(Contest("a", "b", lambda: lambda: 1), 1, 60)
+    assert plain is None
+    assert row.plain is None
+    assert row.ratio is None
+
+
+def test_memory_added_is_that_of_the_call():
+    assert 190 < added_mebibytes(functools.partial(build_filling, 200)) < 230
+    assert added_mebibytes(functools.partial(build_sleep, 0)) < 10
+
+
+def test_memory_is_sampled_where_the_kernels_peak_cannot_be_reset(monkeypatch):
+    def refuse(*_, **__):
+        raise PermissionError
+
+    monkeypatch.setattr("pathlib.Path.write_text", refuse)
+
+    def build():
+        def call():
+            filled = np.ones(200 << 20, np.uint8)
+            time.sleep(0.1)
+            return filled
+
+        return call
+
+    assert 190 < added_mebibytes(build) < 230
+
+
+def test_memory_is_measured_in_processes_of_their_own():
+    held = np.ones(400 << 20, np.uint8)  # what this process holds has no influence
+
+    def filling(mebibytes):  # of NumPy's own functions, which a process imports quickly
+        return functools.partial(functools.partial, np.ones, mebibytes << 20, np.uint8)
+
+    row = memory_of_contest(Contest("fill", "much", filling(100), filling(300)))
+    assert held[0]
+    assert 2.4 < row.ratio < 3.3
+    assert (row.what, row.unit) == ("fill, memory added", "MiB")
+
+
+@pytest.mark.parametrize(
+    "size",
+    [
+        TINY,
+        *speed.Sizes().rooms,
+        *(RoomSize((s, s, 24), 20, speed.Sizes().growth_occupancy, 3) for s in (48, 68, 96, 136)),
+        *(RoomSize((s, s, 8), 20, speed.QUICK.growth_occupancy, 3) for s in (16, 22, 32, 46)),
+    ],
+)
+def test_a_room_has_as_many_voxels_as_asked_for(size):
+    room = make_room(size)
+    assert len(room.coordinates) == round(math.prod(size.grid_shape) * size.occupancy)
+    assert len(np.unique(room.coordinates, axis=0)) == len(room.coordinates)
+    assert (room.coordinates >= 0).all()
+    assert (room.coordinates < size.grid_shape).all()
+    assert room.channels.min() == 0
+    assert room.channels.max() < size.channels
+    assert len(np.unique(room.instance_ids)) > 3
+    # Surfaces: floor and walls belong to no object.
+    assert not room.instance_ids[room.channels < 2].any()
+
+
+def test_a_room_too_empty_for_its_floor_is_refused():
+    with pytest.raises(ValueError, match=r"16 x 16 x 8, .*: expected at least"):
+        make_room(dataclasses.replace(TINY, occupancy=0.01))
+
+
+def test_a_scan_of_a_room_voxelizes_to_the_room():
+    scene = voxel_scene_of(make_room(TINY), SCANNET20, 0.1)
+    scan = make_scan(scene, 3000)
+    assert len(scan.vertices) == 3000
+    again = voxelize(scan, 0.1, SCANNET20, origin=np.zeros(3))
+    np.testing.assert_array_equal(again.coordinates, scene.coordinates)
+    np.testing.assert_array_equal(again.semantic_ids, scene.semantic_ids)
+
+
+def test_made_up_clusters_lie_apart():
+    clusters = np.arange(3000) % 10
+    embedding = make_embedding(clusters)
+    middles = np.stack([np.median(embedding[clusters == label], axis=0) for label in range(10)])
+    gaps = np.linalg.norm(middles[:, None] - middles, axis=2)[np.triu_indices(10, 1)]
+    assert gaps.min() > 2
+    assert embedding.dtype == np.float32
+
+
+def test_made_up_directions_point_to_the_middles():
+    coordinates = np.array([[0, 0, 0], [10, 0, 0], [5, 0, 0]], np.int32)
+    directions = make_directions(coordinates, np.array([1, 1, 1]))
+    np.testing.assert_allclose(directions, [[1, 0, 0], [-1, 0, 0], [0, 0, 0]], atol=0.9)
+    assert directions[0, 0] > 0 > directions[1, 0]
+
+
+def test_the_looped_loss_and_its_gradients_equal_ours():
+    rng = np.random.default_rng(0)
+    ids = tf.constant(rng.integers(0, 5, 200), tf.int32)
+    coordinates = tf.constant(rng.integers(0, 20, (200, 3)), tf.int32)
+    embedding = tf.constant(rng.normal(size=(200, 4)), tf.float32)
+    direction = tf.constant(rng.normal(size=(200, 3)), tf.float32)
+    config = LossConfig(gamma_reg=0.5)
+    layer = MultiTaskLoss(config)
+
+    @tf.function
+    def both():
+        sources = [embedding, direction]
+        with tf.GradientTape() as plain_tape, tf.GradientTape() as our_tape:
+            plain_tape.watch(sources)
+            our_tape.watch(sources)
+            plain = speed_plain.looped_loss(*sources, coordinates, ids, config)
+            ours = speed_network.joint_loss(layer, *sources, coordinates, ids)
+        return plain, ours, plain_tape.gradient(plain, sources), our_tape.gradient(ours, sources)
+
+    plain, ours, of_plain, of_ours = both()
+    assert float(plain) != 0
+    np.testing.assert_allclose(plain, ours, rtol=1e-5)
+    for theirs, mine in zip(of_plain, of_ours, strict=True):
+        theirs, mine = tf.convert_to_tensor(theirs).numpy(), tf.convert_to_tensor(mine).numpy()
+        np.testing.assert_allclose(theirs, mine, atol=1e-6 * np.abs(theirs).max())
+
+
+def test_arithmetic_is_counted_from_the_shapes():
+    size = RoomSize((2, 2, 2), channels=20, occupancy=0.5)
+    # Half width, products and sums; the 8 voxels of the stem, then the single one of half the size.
+    full = 27 * 8 * 16 + 27 * 16 * 16 + 8 * 16
+    half = 27 * 16 * 32 + 27 * 32 * 32 + 16 * 32 + 2 * 27 * 32 * 32 + 4 * 27 * 32 * 32
+    assert speed_network.middle_flop(size) == 2 * (8 * full + half)
+    # 4 voxels: taps of the stem; 8 of `up` with the head's first layer folded in; the rest.
+    assert speed_network.occupied_flop(size) == 4 * (
+        343 * 8 + 2 * 8 * 128 * 64 + 2 * (64 * 64 + 64 * 7)
+    )
+
+
+def test_both_networks_have_the_same_values_and_a_wrong_one_is_noticed():
+    contest = speed_network.forward_contest(TINY)
+    _, plain, ours = time_contest(contest, 1, 60)
+    assert 0 < speed_network.difference_of_values(TINY, plain, ours).ours < 1e-5
+    wrong = {**ours, "embedding": ours["embedding"] + 0.1}
+    assert not speed_network.difference_of_values(TINY, plain, wrong).holds
+
+
+def test_a_training_step_lowers_the_loss():
+    call = speed_network.build_training_step("ours", TINY)
+    losses = [float(call()) for _ in range(5)]
+    assert losses[-1] < losses[0]
+
+
+def test_quick_sections_run_and_their_table_is_written_once(tmp_path):
+    settings = speed.Settings(
+        only=("mean_shift", "voxelize", "score"), repeats=1, sizes=speed.QUICK
+    )
+    text = speed.benchmark(settings, str(tmp_path / "out"))
+    assert (tmp_path / "out" / "benchmark.md").read_text() == text
+    table = list(csv.DictReader((tmp_path / "out" / "benchmark.csv").read_text().splitlines()))
+    verdicts = {row["what"]: row["verdict"] for row in table}
+    assert verdicts["scores, difference"] == "holds"
+    assert verdicts["mean shift, adjusted Rand index, bandwidth 1.0"] == "holds"
+    assert "Small cases" in text
+    assert all(float(row["ours"]) >= 0 for row in table)
+    with pytest.raises(ValueError, match=r"benchmark\.md: exists already; .* --overwrite"):
+        speed.benchmark(settings, str(tmp_path / "out"))
+
+
+def test_the_whole_path_writes_masks_and_tells_its_stages(tmp_path):
+    size = RoomSize((24, 24, 12), occupancy=0.12, num_objects=3)
+    file = tmp_path / "room.ply"
+    speed_processing.write_made_scan(size, 0.1, 2000, file)
+    target = Target(2, "at most")
+    rows = speed_processing.path_rows(
+        speed_processing.WholePath(str(file), 0.1), "tiny", repeats=1, target=target
+    )
+    assert (rows[0].what, rows[0].target) == ("scan file to masks on disk", target)
+    stages = [row.what.removeprefix("of which ") for row in rows[1:]]
+    assert stages[:3] == ["reading", "voxelization", "network"]
+    assert stages[-1].startswith("writing ")
+    assert sum(row.ours for row in rows[1:]) == pytest.approx(rows[0].ours, rel=0.2)
+    assert "first took" in rows[0].beside
+
+
+def test_growth_is_told_relative_to_the_smallest_case():
+    calls = {1: ("few", build_sleep(0.01)), 4: ("many", build_sleep(0.04))}
+    rows = speed.grown_rows(speed.Settings(repeats=1), "sleep", calls)
+    assert [row.what for row in rows] == ["sleep x 1", "sleep x 4"]
+    assert rows[0].beside == "1 times the time of x 1"
+    assert 1.5 < float(rows[1].beside.split()[0]) < 6
+
+
+def test_unknown_sections_and_a_run_without_scenes_are_refused():
+    with pytest.raises(ValueError, match=r"expected sections among forward, .*, found speed"):
+        speed.Settings(only=("speed",))
+    with pytest.raises(ValueError, match="expected a run folder and a data folder together"):
+        speed.Settings(run_dir="runs/rooms")
+
+
+def test_a_missing_plain_scoring_is_named(tmp_path, monkeypatch):
+    monkeypatch.setattr(speed_processing, "REFERENCE", tmp_path / "none.py")
+    with pytest.raises(ValueError, match=r"none\.py: expected the plain scoring of the tests"):
+        speed_processing.plain_scoring()
+
+
+def test_a_machines_name_makes_a_folders_name():
+    assert speed.slug("AMD EPYC (tm) 7, 2 cores") == "amd-epyc-tm-7-2-cores"
+    assert speed.machine()
