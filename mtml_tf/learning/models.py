@@ -54,7 +54,7 @@ class Model:
 
     Attributes:
         config: what it is.
-        network: the network with its weights.
+        network: takes and gives what `VoxelNetwork` does, with the weights.
     """
 
     config: ModelConfig

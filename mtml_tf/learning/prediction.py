@@ -6,6 +6,7 @@ import math
 import pathlib
 from collections.abc import Iterable, Mapping
 
+import numpy as np
 from absl import logging
 
 from mtml_tf import files, program, timing
@@ -171,8 +172,8 @@ def _read(scan_file: ScanFile, model: Model) -> Scene:
 
 def _voxelize(scene: Scene, model: Model) -> VoxelScene:
     config = model.config
-    size = (scene.vertices.max(axis=0) - scene.vertices.min(axis=0)) if len(scene.vertices) else 0
-    voxels = math.prod(float(s) for s in size / config.voxel_size + 1) if len(scene.vertices) else 0
+    size = np.ptp(scene.vertices, axis=0) if len(scene.vertices) else np.zeros(3)
+    voxels = math.prod((size / config.voxel_size + 1).tolist())
     if voxels > _MAX_VOXELS:
         raise ValueError(
             f"scene {scene.name}: expected metres, found a scan of "

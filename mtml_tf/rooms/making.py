@@ -153,7 +153,7 @@ def make_rooms(
         scannet_writer.write_label_table(output_dir / scannet_files.LABEL_TABLE, LABELS, names)
     make = functools.partial(_make_and_write, output_dir=output_dir, settings=settings)
     missing = [n for n in range(num_scenes) if not (output_dir / _semantic_path(n)).exists()]
-    parallel.map_processes(make, missing, "rooms", num_workers)
+    parallel.map_processes(make, missing, "rooms", num_workers or 0)
     names_in_order = [scene_name(number) for number in range(num_scenes)]
     first_val = num_scenes - num_val
     for split, members in (
