@@ -14,6 +14,7 @@ from absl import flags
 from experiments.figures import match_ids, predicted_ids
 from mtml_tf import program
 from mtml_tf.classes import ClassSet
+from mtml_tf.drawing.feature_colors import embedding_colors
 from mtml_tf.drawing.pictures import class_colors, draw_points, instance_colors, side_by_side
 from mtml_tf.drawing.png import write_png
 from mtml_tf.scans import scannet
@@ -26,21 +27,6 @@ FLAGS = flags.FLAGS
 Array = np.ndarray
 
 _CUT = 0.25  # metres
-
-
-def embedding_colors(embedding: Array) -> Array:
-    """Returns uint8 [M, 3]: the three principal components of [M, E] features as red, green, blue.
-
-    Each component is stretched from its 2nd to its 98th percentile.
-    """
-    if not len(embedding):
-        return np.zeros((0, 3), np.uint8)
-    centred = embedding - embedding.mean(axis=0)
-    _, _, axes = np.linalg.svd(centred, full_matrices=False)
-    parts = centred @ axes[:3].T
-    parts = np.pad(parts, ((0, 0), (0, 3 - parts.shape[1])))
-    low, high = np.percentile(parts, (2, 98), axis=0)
-    return (np.clip((parts - low) / np.maximum(high - low, 1e-9), 0, 1) * 255).astype(np.uint8)
 
 
 def towards_viewer(vertices: Array) -> Array:

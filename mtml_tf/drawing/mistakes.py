@@ -78,11 +78,11 @@ def find_mistakes(
     truth_ids = np.unique(truth)
     targets = np.flatnonzero(overlaps.is_target).tolist()
     object_kinds = {
-        int(truth_ids[target]): explain.OBJECT_KINDS[explain._object_kind(overlaps, target)]
+        int(truth_ids[target]): explain.OBJECT_KINDS[explain.object_kind(overlaps, target)]
         for target in targets
     }
     on_false, num_false = np.zeros(len(truth), bool), 0
-    for members, kind in zip(overlaps.members, explain._prediction_kinds(overlaps), strict=True):
+    for members, kind in zip(overlaps.members, explain.prediction_kinds(overlaps), strict=True):
         if explain.PREDICTION_KINDS[kind] == "false":
             on_false[members] = True
             num_false += 1

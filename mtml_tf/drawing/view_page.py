@@ -17,9 +17,9 @@ button[aria-pressed=true] { background: var(--accent); border-color: var(--accen
 #count { color: var(--soft); margin-left: auto; }
 main { position: relative; min-width: 0; min-height: 0; }
 #plot { position: absolute; inset: 0; }
-#legend { position: absolute; left: 14px; bottom: 12px; display: flex; flex-direction: column;
+#legend { position: absolute; left: 14px; top: 12px; display: flex; flex-direction: column;
   gap: 2px; padding: 8px 11px; background: #ffffffe0; border: 1px solid var(--line);
-  border-radius: 8px; max-height: 75%; overflow-y: auto; pointer-events: auto; font-size: 13px; }
+  border-radius: 8px; max-height: calc(100% - 24px); overflow-y: auto; font-size: 13px; }
 #legend:empty { display: none; }
 #legend span, #list label { display: flex; align-items: center; gap: 7px; }
 i { flex: none; width: 12px; height: 12px; border-radius: 3px; border: 1px solid #0002; }
@@ -161,7 +161,8 @@ function trace() {
     },
   };
 }
-const range = axis => [low[axis], Math.max(high[axis], low[axis] + 1e-6)];
+// A little wider than the points: Plotly leaves out what lies on the border.
+const range = axis => [low[axis] - data.spacing / 2 - 1e-6, high[axis] + data.spacing / 2 + 1e-6];
 const extents = [0, 1, 2].map(axis => range(axis)[1] - range(axis)[0]);
 // A flat room fills the width, a tower the height; hiding points moves nothing.
 const largest = Math.max(extents[0], extents[1], extents[2] * 1.2) / 1.22;

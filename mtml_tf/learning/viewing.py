@@ -138,7 +138,7 @@ def view_record(
 def view_augmented(
     data_dir: Path, split: str, config: DataConfig, scene_name: str = "", num_draws: int = 4
 ) -> View:
-    """Makes a view of training examples as the network sees them, side by side along x.
+    """Makes a view of training examples as the network sees them, in rows along x.
 
     Args:
         data_dir: a data folder.
@@ -188,10 +188,12 @@ def _side_by_side(
     ids_of_channels = np.array([*classes.ids, 0], np.int32)
     points, semantic_ids, numbers, hover = [], [], [], []
     instances: list[Instance] = []
-    start, num_points = 0, 0
+    num_points, columns = 0, math.ceil(math.sqrt(len(examples)))
+    cell = np.max([example["grid_shape"] for example in examples], axis=0) + _APART
     for draw, (name, example) in enumerate(zip(names, examples, strict=True), start=1):
-        points.append(example["coordinates"] + (start, 0, 0))
-        start += int(example["grid_shape"][0]) + _APART
+        row, column = divmod(draw - 1, columns)
+        # The first stands at the back, seen from where a page or a picture looks.
+        points.append(example["coordinates"] + cell * np.array([column, -row, 0]))
         if "channels" in example:
             labels = ids_of_channels[example["channels"]]
         elif example["features"].shape[1] == len(classes):

@@ -131,10 +131,9 @@ def explain_scene(
     overlaps = find_overlaps(ids, instances, class_ids, min_vertices)
     explanation = explain_nothing(classes)
     targets = np.flatnonzero(overlaps.is_target)
-    object_kinds = [_object_kind(overlaps, truth) for truth in targets.tolist()]
+    object_kinds = [object_kind(overlaps, truth) for truth in targets.tolist()]
     _count(explanation.objects, class_ids, overlaps.truth_classes[targets], object_kinds)
-    prediction_kinds = _prediction_kinds(overlaps)
-    _count(explanation.predictions, class_ids, overlaps.classes, prediction_kinds)
+    _count(explanation.predictions, class_ids, overlaps.classes, prediction_kinds(overlaps))
     given = [instance.class_id for instance in instances]
     for row, class_id in enumerate(class_ids):
         too_small = given.count(class_id) - np.count_nonzero(overlaps.classes == class_id)
@@ -149,7 +148,7 @@ def _count(table: Array, class_ids: Sequence[int], of_class: Array, kinds: Seque
         table[row_of_class[class_id], kind] += 1
 
 
-def _object_kind(overlaps: SceneOverlaps, truth: int) -> int:
+def object_kind(overlaps: SceneOverlaps, truth: int) -> int:
     """Returns the place in `OBJECT_KINDS` of what became of an object.
 
     Args:
@@ -178,7 +177,7 @@ def _object_kind(overlaps: SceneOverlaps, truth: int) -> int:
     return OBJECT_KINDS.index("missed")
 
 
-def _prediction_kinds(overlaps: SceneOverlaps) -> list[int]:
+def prediction_kinds(overlaps: SceneOverlaps) -> list[int]:
     """Returns for each of the P predictions its place in `PREDICTION_KINDS`."""
     overlapping = overlaps.iou > _IOU
     on_target = overlapping & overlaps.same_class & overlaps.is_target

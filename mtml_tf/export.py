@@ -1,0 +1,31 @@
+"""Exports a model as SavedModel: `python -m mtml_tf.export --run_dir=R --output_dir=M`.
+
+Writes `M/1/`, which plain TensorFlow loads and TensorFlow Serving serves.
+"""
+
+from absl import flags, logging
+
+from mtml_tf import program
+
+FLAGS = flags.FLAGS
+
+flags.DEFINE_string("run_dir", None, "Run folder of a trained model.")
+flags.DEFINE_enum(
+    "weights", "", ["", "best", "last"], "Which weights; the best ones there by default."
+)
+flags.DEFINE_string("output_dir", None, "Folder of versions; the SavedModel is version 1.")
+flags.DEFINE_bool("onnx", False, "Write M/1/model.onnx too; needs the package tf2onnx.")
+flags.DEFINE_bool("overwrite", False, "Replace a version 1 that exists.")
+
+
+def main() -> None:
+    """Reads the flags and exports."""
+    from mtml_tf.learning import exporting, models
+
+    model = models.load_model(FLAGS.run_dir, FLAGS.weights)
+    path = exporting.write_saved_model(model, FLAGS.output_dir, FLAGS.overwrite, FLAGS.onnx)
+    logging.info("%s: written", path)
+
+
+if __name__ == "__main__":
+    program.run(main, required=["run_dir", "output_dir"])
