@@ -138,7 +138,8 @@ def test_tensorflow_is_imported_by_one_module_only(module):
     if module == "mtml_tf.learning.backend":
         return
     foreign = {i.module.partition(".")[0] for i in imports_of(MODULES[module])}
-    assert foreign & TENSORFLOW == set()
+    # TensorBoard's plugins do not load TensorFlow when they are imported.
+    assert foreign & (TENSORFLOW - {"tensorboard"}) == set()
 
 
 @pytest.mark.parametrize(

@@ -111,6 +111,29 @@ class Validation(keras.callbacks.Callback):
             self._keep_best()
 
 
+class TensorBoard(keras.callbacks.TensorBoard):
+    """Logs every number, and the learning rate: Keras itself logs that of a schedule only."""
+
+    def __init__(self, log_dir: str):
+        super().__init__(log_dir, write_graph=False)
+
+    def on_epoch_end(self, epoch: int, logs: Logs) -> None:
+        learning_rate = float(self.model.optimizer.learning_rate.numpy())
+        super().on_epoch_end(epoch, {**logs, "learning_rate": learning_rate})
+
+
+class ShowScene(keras.callbacks.Callback):
+    """Shows a scene after each epoch that `Validation` has scored, and after the last one."""
+
+    def __init__(self, epochs: int, show: Callable[[int], None]):
+        super().__init__()
+        self._epochs, self._show = epochs, show
+
+    def on_epoch_end(self, epoch: int, logs: Logs) -> None:
+        if "val_ap" in logs or epoch + 1 == self._epochs:
+            self._show(epoch)
+
+
 class Checkpoints(keras.callbacks.Callback):
     """Saves all that a run needs to go on."""
 

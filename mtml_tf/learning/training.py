@@ -1,6 +1,7 @@
 """Training: the paper's schedule by Keras `fit`, resumable to the bit."""
 
 import dataclasses
+import functools
 import math
 import pathlib
 from collections.abc import Callable, Iterator, Mapping
@@ -10,7 +11,7 @@ import numpy as np
 from absl import logging
 
 from mtml_tf.config import DataConfig, LossConfig, NetworkConfig, SegmentConfig, TrainConfig
-from mtml_tf.learning import callbacks, models
+from mtml_tf.learning import callbacks, models, tensorboard
 from mtml_tf.learning.backend import keras, tf
 from mtml_tf.learning.losses import MultiTaskLoss
 from mtml_tf.learning.pipeline import make_dataset, num_channels, training_scenes
@@ -117,13 +118,14 @@ def train(
         initialise_from(network, config.init_from)
     model = models.Model(model_config, network)
 
+    log_dir = str(pathlib.Path(run_dir) / "logs")
     beside = [
         callbacks.StopOnNan(
             optimizer, lambda step: training_scenes(entries, experiment.data, step)
         ),
         callbacks.Progress(optimizer, total_steps),
         callbacks.Checkpoints(optimizer, manager, config.checkpoint_every),
-        keras.callbacks.TensorBoard(str(pathlib.Path(run_dir) / "logs"), write_graph=False),
+        callbacks.TensorBoard(log_dir),
     ]
     if config.validation_split:
         validation = callbacks.Validation(
@@ -133,6 +135,9 @@ def train(
             keep_best=lambda: models.write_weights(run_dir, models.BEST, network),
         )
         beside.insert(1, validation)  # before progress and checkpoints, which take its results
+        shown = folder.spaced_entries(config.validation_split, config.validation_scenes)[0]
+        show = functools.partial(tensorboard.write_scene, log_dir, model, folder.scene(shown))
+        beside.append(callbacks.ShowScene(config.epochs, show))
     if config.max_minutes:
         beside.append(callbacks.StopAfter(config.max_minutes))
     validation_data = (
@@ -140,9 +145,11 @@ def train(
         if config.validation_split
         else None
     )
-    for epochs, first_step, steps in _fits(
-        int(optimizer.iterations.numpy()), steps_per_epoch, config.epochs
-    ):
+    fits = _fits(int(optimizer.iterations.numpy()), steps_per_epoch, config.epochs)
+    if fits:
+        described = dataclasses.replace(experiment, network=model_config.network)
+        tensorboard.write_hyperparameters(log_dir, dataclasses.asdict(described))
+    for epochs, first_step, steps in fits:
         if keras_model.stop_training:
             break
         keras_model.fit(
