@@ -25,7 +25,7 @@ DILATIONS = (2, 3)
 SCENE = box_scene(0)
 
 
-def random_model(input_channels=3, **changes):
+def random_model(input_channels=3, has_direction=True):
     """A small network with random weights, biases too, of a size that keeps values near 1."""
     config = NetworkConfig(input_channels, width=1 / 16, dilations=DILATIONS, embedding_size=3)
     network = VoxelNetwork(config)
@@ -33,9 +33,8 @@ def random_model(input_channels=3, **changes):
     for variable in network.dense.variables:
         fan_in = int(np.prod(variable.shape[:-1])) if len(variable.shape) > 1 else 9
         variable.assign(rng.normal(size=variable.shape) * np.sqrt(2 / fan_in))
-    settings = {"voxel_size": SCENE.voxel_size, "has_direction": True, **changes}
     segment = SegmentConfig(thing_ids=CLASSES.thing_ids, min_voxels=1)
-    return Model(ModelConfig(config, segment, NAMED, **settings), network)
+    return Model(ModelConfig(config, segment, NAMED, SCENE.voxel_size, has_direction), network)
 
 
 def write_run(path, model):
@@ -81,6 +80,20 @@ def signatures(place):
     loaded = tf.saved_model.load(str(folder / "exported" / "1"))
     yield loaded.signatures
     del loaded
+
+
+@pytest.fixture(scope="module")
+def features_place(tmp_path_factory):
+    """An export of a model of features over an existing one, the model, and the first refusal."""
+    folder, model = tmp_path_factory.mktemp("features"), random_model(NUM_FEATURES, False)
+    for version in ("1", "7"):
+        (folder / version).mkdir()
+        (folder / version / "mine.txt").write_text("mine")
+    with pytest.raises(ValueError, match="exists already") as caught:
+        exporting.write_saved_model(model, folder)
+    assert (folder / "1" / "mine.txt").read_text() == "mine"
+    exporting.write_saved_model(model, folder, overwrite=True)
+    return folder, model, str(caught.value)
 
 
 def occupied(signatures, coordinates, class_ids, name="occupied"):
@@ -274,19 +287,29 @@ def test_no_convolution_of_the_graph_needs_native_dilation(place):
     assert {tuple(node.attr["dilations"].list.i) for node in nodes} <= {(), (1,) * 5}
 
 
-def test_a_model_of_features_has_no_class_ids(tmp_path):
-    model = random_model(NUM_FEATURES, has_direction=False)
-    path = exporting.write_saved_model(model, tmp_path / "exported")
-    scene = box_scene(2, with_features=True)
-    loaded = exporting.load_saved_model(path)
-    assert loaded.config == model.config
-    for found, expected in zip(loaded.predict(scene), model.predict(scene), strict=True):
-        assert_equal(found, expected)
-    signatures = tf.saved_model.load(str(path)).signatures
+def test_an_existing_version_is_refused_and_replaced_only_when_asked(features_place):
+    """The fixture has replaced version 1, in which was mine.txt, and left version 7 alone."""
+    folder, _, refusal = features_place
+    assert refusal == (f"{folder / '1'}: exists already; choose another folder or give --overwrite")
+    assert sorted(path.name for path in folder.iterdir()) == ["1", "7"]
+    assert not (folder / "1" / "mine.txt").exists()
+
+
+def test_a_model_of_features_has_no_class_ids(features_place):
+    folder, model, _ = features_place
+    signatures = tf.saved_model.load(str(folder / "1")).signatures
     assert not signatures["description"]()["has_direction"]
     for name in ("serving_default", "occupied", "occupied_features"):
         inputs = signatures[name].structured_input_signature[1]
         assert set(inputs) == {"coordinates", "features"}
+    scene = box_scene(2, with_features=True)
+    assert tuple(scene.coordinates.max(axis=0) // 2 * 2 + 2) == scene.grid_shape
+    found = signatures["serving_default"](
+        coordinates=tf.constant(scene.coordinates), features=tf.constant(scene.features)
+    )
+    embedding, direction = model.predict(scene)
+    assert_equal(found["embedding"].numpy(), embedding)
+    assert_equal(found["direction"].numpy(), direction)
 
 
 def test_exporting_leaves_the_live_model_as_it_is(place):
@@ -294,22 +317,6 @@ def test_exporting_leaves_the_live_model_as_it_is(place):
     layer = model.network.dense.get_layer("dilated_1_conv_1")
     assert "convolution_op" not in vars(layer)
     assert layer.dilation_rate == (2, 2, 2)
-
-
-def test_an_existing_version_is_refused_and_replaced_only_when_asked(place, tmp_path):
-    _, model = place
-    (tmp_path / "1").mkdir()
-    (tmp_path / "1" / "mine.txt").write_text("mine")
-    (tmp_path / "7").mkdir()
-    with pytest.raises(
-        ValueError, match=f"{tmp_path / '1'}: exists already; choose another folder"
-    ):
-        exporting.write_saved_model(model, tmp_path)
-    assert [path.name for path in (tmp_path / "1").iterdir()] == ["mine.txt"]
-    exporting.write_saved_model(model, tmp_path, overwrite=True)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["1", "7"]
-    assert not (tmp_path / "1" / "mine.txt").exists()
-    assert (tmp_path / "1" / "saved_model.pb").is_file()
 
 
 def test_no_run_folder_is_told_in_one_sentence(tmp_path):

@@ -10,6 +10,12 @@ from collections.abc import Callable
 from mtml_tf.learning.backend import tf
 
 _CORNERS = tuple(itertools.product((0, 1), repeat=3))
+# For each parity of an output voxel, the taps (of 4^3) through which it takes its 8 inputs.
+_TAPS_BY_PARITY = [
+    sum((3 - 3 * odd[a] if far[a] else 1 + odd[a]) * 4 ** (2 - a) for a in range(3))
+    for odd in _CORNERS
+    for far in _CORNERS
+]
 
 
 def scattered_convolution(
@@ -147,27 +153,23 @@ def transposed_convolution(voxels: tf.Tensor, half: tf.Tensor, kernel: tf.Tensor
     Returns:
         float32 [m, out].
     """
-    channels = half.shape[-1]
+    channels, filters = kernel.shape[3:]
     half = tf.pad(half, [[0, 0], [1, 1], [1, 1], [1, 1], [0, 0]])
     grid = tf.shape(half)
+    flat_half = tf.reshape(half, [-1, channels])
     parity = voxels[:, 1:] % 2
     parity_code = parity[:, 0] * 4 + parity[:, 1] * 2 + parity[:, 2]
-    base = voxels[:, 1:] // 2 + 1
-    flat_half = tf.reshape(half, [-1, channels])
+    outwards = tf.constant(_CORNERS) * (2 * parity - 1)[:, None]  # [m, 8, 3]
+    x, y, z = tf.unstack((voxels[:, 1:] // 2 + 1)[:, None] + outwards, axis=2)
+    neighbours = ((voxels[:, :1] * grid[1] + x) * grid[2] + y) * grid[3] + z  # [m, 8]
+    taps = tf.gather(tf.reshape(kernel, [-1, channels, filters]), _TAPS_BY_PARITY)
+    taps = tf.reshape(taps, [8, 8 * channels, filters])
     rows: list[tf.Tensor] = []
     values: list[tf.Tensor] = []
-    for code, odd in enumerate(_CORNERS):
+    for code in range(8):
         members = tf.where(parity_code == code)[:, 0]
-        origin = tf.gather(base, members)  # [p, 3]
-        image = tf.gather(voxels[:, 0], members)
-        neighbours, taps = [], []
-        for far in _CORNERS:
-            x, y, z = (origin[:, a] + far[a] * (2 * odd[a] - 1) for a in range(3))
-            neighbours.append(((image * grid[1] + x) * grid[2] + y) * grid[3] + z)
-            tap = tuple(3 - 3 * odd[a] if far[a] else 1 + odd[a] for a in range(3))
-            taps.append(kernel[tap])
         with tf.control_dependencies(values[-1:]):  # one after the other, to save memory
-            gathered = tf.gather(flat_half, tf.stack(neighbours, axis=1))  # [p, 8, in]
-        values.append(tf.reshape(gathered, [-1, 8 * channels]) @ tf.concat(taps, axis=0))
+            gathered = tf.gather(flat_half, tf.gather(neighbours, members))  # [p, 8, in]
+        values.append(tf.reshape(gathered, [-1, 8 * channels]) @ taps[code])
         rows.append(tf.cast(members, tf.int32))
     return tf.dynamic_stitch(rows, values)
