@@ -36,8 +36,8 @@ flags.DEFINE_string(
 flags.DEFINE_enum(
     "scores",
     semantic_input.PROBABILITIES,
-    [semantic_input.PROBABILITIES, semantic_input.LOGITS],
-    "What class scores in --labels are.",
+    list(semantic_input.SCORES),
+    "What a table in --labels is; beside features F.npy, F.txt has the class ids.",
 )
 flags.DEFINE_string(
     "label_property", scan.LABEL, "Name of the scan's vertex property with class ids."
@@ -48,6 +48,7 @@ flags.DEFINE_string(
 flags.DEFINE_enum("up_axis", "z", list(scan.UP_AXES), "The axis of the scan that points up.")
 flags.DEFINE_float("scale", 1.0, "Metres that one of the scan's units is: 0.001 for millimetres.")
 flags.DEFINE_bool("extras", True, "For a scan: a coloured PLY, a summary (JSON), a page (HTML).")
+flags.DEFINE_bool("html", True, "The page among the extras; it needs plotly.")
 flags.DEFINE_bool(
     "timing", False, "Print how long each stage takes; a scan is segmented twice for that."
 )
@@ -73,6 +74,8 @@ def main() -> None:
     from mtml_tf.learning import exporting, models, prediction
 
     imported = time.perf_counter()
+    inputs = (FLAGS.run_dir, FLAGS.saved_model, FLAGS.data_dir, FLAGS.scan, FLAGS.labels)
+    prediction.check_apart(FLAGS.output_dir, inputs)
     if FLAGS.saved_model:
         model = exporting.load_saved_model(FLAGS.saved_model)
     elif FLAGS.model:
@@ -91,7 +94,8 @@ def main() -> None:
         file = prediction.ScanFile(FLAGS.scan, **reading)
         times = [
             prediction.predict_scan(
-                model, file, FLAGS.output_dir, FLAGS.overwrite or call > 0, FLAGS.extras
+                *(model, file, FLAGS.output_dir, FLAGS.overwrite or call > 0),
+                *(FLAGS.extras, FLAGS.html),
             )
             for call in range(2 if FLAGS.timing else 1)
         ]
@@ -101,11 +105,15 @@ def main() -> None:
 
 def _how_to_read_the_scan() -> dict[str, Any]:
     """Returns how the scan is to be read; refuses flags that say nothing without one."""
-    names = ("labels", "scores", "label_property", "label_map", "up_axis", "scale", "extras")
-    given = [name for name in names if FLAGS[name].present]
+    names = ("labels", "scores", "label_property", "label_map", "up_axis", "scale")
+    given = [name for name in (*names, "extras", "html") if FLAGS[name].present]
     if FLAGS.scan is None and given:
         raise flags.Error(f"expected --{given[0]} together with --scan only")
-    values = {name: FLAGS[name].value for name in names if name != "extras"}
+    if "scores" in given and not FLAGS.labels:
+        raise flags.Error("expected --scores together with --labels only")
+    if "label_property" in given and FLAGS.labels:
+        raise flags.Error("expected either --label_property or --labels")
+    values = {name: FLAGS[name].value for name in names}
     return {**values, "label_map": scan.parse_label_map(FLAGS.label_map)}
 
 

@@ -3,6 +3,8 @@
 import dataclasses
 import json
 import logging
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -15,7 +17,9 @@ from mtml_tf.learning.prediction import ScanFile
 from mtml_tf.learning.voxel_network import VoxelNetwork
 from mtml_tf.scans import ply, scan
 from mtml_tf.scene import Instance, Scene
-from mtml_tf.scoring.benchmark_format import read_predictions
+from mtml_tf.scoring.benchmark_format import read_predictions, write_ground_truth
+from mtml_tf.scoring.folders import evaluate_folder
+from mtml_tf.scoring.submission import check_submission
 from mtml_tf.scoring.summary import best_instances, summarize
 
 CLASSES = ClassSet((1, 2, 7), ("floor", "box", "ball"), ("stuff", "thing", "thing"))
@@ -137,6 +141,78 @@ def test_labels_from_a_file(model, tmp_path, kind):
     assert_finds_box_and_ball(found)
 
 
+def test_vectors_of_features_have_their_class_ids_beside_them(model, tmp_path):
+    vertices, labels = room()
+    write_text_ply(tmp_path / "bare.ply", vertices, [])
+    np.save(tmp_path / "given.npy", np.zeros((len(labels), 5)))
+    reading = {"labels": str(tmp_path / "given.npy"), "scores": "features"}
+    with pytest.raises(ValueError, match=r"given\.txt: expected class ids beside them"):
+        predict(model, tmp_path / "bare.ply", tmp_path / "out", **reading)
+    np.savetxt(tmp_path / "given.txt", labels, fmt="%d")
+    with pytest.raises(ValueError, match=r"expected 3 input channels .* found 5"):
+        predict(model, tmp_path / "bare.ply", tmp_path / "out", **reading)
+    network = dataclasses.replace(model.config.network, input_channels=5)
+    of_five = Model(dataclasses.replace(model.config, network=network), VoxelNetwork(network))
+    found = predict(of_five, tmp_path / "bare.ply", tmp_path / "out", **reading)
+    assert_finds_box_and_ball(found)
+
+
+def test_a_label_map_is_refused_where_it_changes_nothing(model, tmp_path):
+    vertices, labels = room()
+    write_text_ply(tmp_path / "bare.ply", vertices, [])
+    np.save(tmp_path / "given.npy", np.eye(3)[np.searchsorted([1, 2, 7], labels)])
+    reading = {"labels": str(tmp_path / "given.npy"), "label_map": {8: 7}}
+    with pytest.raises(ValueError, match=r"given\.npy: .* table of probabilities.*--label_map"):
+        predict(model, tmp_path / "bare.ply", tmp_path / "out", **reading)
+
+
+def test_pickles_are_not_loaded(model, tmp_path):
+    vertices, labels = room()
+    write_text_ply(tmp_path / "bare.ply", vertices, [])
+    np.save(tmp_path / "given.npy", labels.astype(object), allow_pickle=True)
+    with pytest.raises(ValueError, match=r"given\.npy: .* Object arrays cannot be loaded"):
+        predict(model, tmp_path / "bare.ply", tmp_path / "out", labels=tmp_path / "given.npy")
+
+
+@pytest.mark.parametrize("ids", [-1, 0.5, 99])
+def test_the_scans_own_labels_are_left_out_beside_a_file(model, tmp_path, ids):
+    vertices, labels = room()
+    others = np.full(len(labels), ids, np.float32)
+    ply.write_ply(tmp_path / "a.ply", vertices, properties={"label": others, "instance": others})
+    np.save(tmp_path / "given.npy", labels)
+    reading = ScanFile(str(tmp_path / "a.ply"), labels=str(tmp_path / "given.npy"))
+    prediction.predict_scan(model, reading, tmp_path / "out")
+    written = scan.read_scan(tmp_path / "out" / "a.ply")
+    np.testing.assert_array_equal(written.semantic_ids, labels)
+    assert "ground truth" not in modes_of(tmp_path / "out" / "a.html")
+
+
+@pytest.mark.parametrize(
+    ("instance_of", "is_truth"),
+    [
+        (lambda labels: np.where(labels == 1, 0, labels), True),
+        (lambda labels: np.where(labels == 1, -1, labels), False),
+        (lambda labels: labels / 2, False),
+        (lambda labels: np.arange(len(labels)), False),
+    ],
+    ids=["instances", "-1 for none", "fractions", "more than ground truth can hold"],
+)
+def test_instances_of_the_scan_are_the_truth_where_they_can_be(
+    model, tmp_path, instance_of, is_truth
+):
+    vertices, labels = room()
+    properties = {"label": labels.astype("u2"), "instance": instance_of(labels).astype("f8")}
+    ply.write_ply(tmp_path / "a.ply", vertices, properties=properties)
+    prediction.predict_scan(model, ScanFile(str(tmp_path / "a.ply")), tmp_path / "out")
+    assert_finds_box_and_ball(read_predictions(tmp_path / "out", "a", len(labels)))
+    assert ("ground truth" in modes_of(tmp_path / "out" / "a.html")) == is_truth
+
+
+def modes_of(page):
+    text = page.read_text(encoding="utf-8")
+    return [name for name in ("semantic input", "ground truth") if f'{{"name": "{name}"' in text]
+
+
 def test_labels_of_another_scan_are_refused(model, tmp_path):
     vertices, labels = room()
     write_text_ply(tmp_path / "bare.ply", vertices, [])
@@ -169,6 +245,26 @@ def test_millimetres_taken_for_metres_are_told(model, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize("is_flat", [False, True])
+def test_few_points_far_apart_are_told_before_the_hours_they_would_take(model, tmp_path, is_flat):
+    vertices, labels = room()
+    box = vertices[labels == 2] * (1500 if is_flat else 300)  # 750 or 150 millimetres wide
+    box[:, 2] *= not is_flat
+    write_binary_ply(tmp_path / "mm.ply", box, labels[labels == 2], "<")
+    sentence = r"mm: expected metres, found a scan of .* apart; .* --scale=0\.001"
+    with pytest.raises(ValueError, match=sentence):
+        predict(model, tmp_path / "mm.ply", tmp_path / "out")
+    found = predict(model, tmp_path / "mm.ply", tmp_path / "out", scale=0.001)
+    assert all(instance.class_id == 2 for instance in found)
+
+
+def test_one_point_far_away_does_not_matter(model, tmp_path):
+    vertices, labels = room()
+    vertices[0] = 150
+    scene = Scene("far", vertices, semantic_ids=labels.astype(np.int32))
+    assert np.prod(prediction._voxelize(scene, model).grid_shape) > 3e9
+
+
 @pytest.mark.parametrize("scale", [0, -1, np.inf, np.nan])
 def test_a_scale_that_is_none_is_refused(scale):
     with pytest.raises(ValueError, match="expected a finite scale above 0"):
@@ -188,10 +284,19 @@ def test_a_scan_without_things_gives_whole_files_and_says_so(model, tmp_path, ca
     write_binary_ply(tmp_path / "floor.ply", vertices[labels == 1], labels[labels == 1], "<")
     with caplog.at_level(logging.INFO, logger="absl"):
         prediction.predict_scan(model, ScanFile(str(tmp_path / "floor.ply")), tmp_path / "out")
-    assert "floor: 0 instances" in caplog.text
+    assert "floor: 0 instances: no vertex has a class with instances (2 box, 7 ball)" in caplog.text
     assert json.loads((tmp_path / "out" / "floor.json").read_text())["instances"] == []
     assert (tmp_path / "out" / "floor.html").stat().st_size > 1000
     assert scan.read_scan(tmp_path / "out" / "floor.ply").instance_ids.max() == 0
+
+
+def test_things_of_too_few_voxels_are_told(model, tmp_path, caplog):
+    vertices, labels = room()
+    write_binary_ply(tmp_path / "a.ply", vertices, labels, "<")
+    with caplog.at_level(logging.INFO, logger="absl"):
+        assert predict(model, tmp_path / "a.ply", tmp_path / "out", scale=0.001) == []
+    assert "a: 0 instances: the scan measures 0.00195 x 0.00195 x 0.000599751 m" in caplog.text
+    assert f"needs {model.config.segment.min_voxels} (--min_voxels)" in caplog.text
 
 
 def test_600000_vertices(model, tmp_path):
@@ -215,8 +320,10 @@ def test_coordinates_that_are_not_finite_are_refused(model, tmp_path):
 def test_labels_that_the_model_does_not_know_are_refused(model, tmp_path):
     vertices, labels = room()
     write_binary_ply(tmp_path / "a.ply", vertices, labels + 1, "<")
-    with pytest.raises(ValueError, match=r"a: expected .*found"):
+    with pytest.raises(ValueError, match=r"a\.ply: .*'label': expected class ids .*found") as told:
         predict(model, tmp_path / "a.ply", tmp_path / "out")
+    assert "1 floor, 2 box, 7 ball" in str(told.value)
+    assert "--label_map" in str(told.value)
     found = predict(model, tmp_path / "a.ply", tmp_path / "out", label_map={2: 1, 3: 2, 8: 7})
     assert_finds_box_and_ball(found)
 
@@ -255,6 +362,104 @@ def test_nothing_that_exists_is_replaced(model, tmp_path):
     with pytest.raises(ValueError, match="exists already"):
         predict(model, tmp_path / "a.ply", tmp_path / "out")
     assert (tmp_path / "out" / "mine.txt").read_text() == "mine"
+
+
+def test_extras_disturb_neither_scores_nor_submissions(model, tmp_path):
+    vertices, labels = room()
+    write_binary_ply(tmp_path / "a.ply", vertices, labels, "<")
+    prediction.predict_scan(model, ScanFile(str(tmp_path / "a.ply")), tmp_path / "out")
+    assert {p.suffix for p in (tmp_path / "out").glob("a.*")} == {".txt", ".ply", ".json", ".html"}
+    write_ground_truth(tmp_path / "truth" / "a.txt", np.where(labels == 1, 0, labels * 1000 + 1))
+    table = evaluate_folder(tmp_path / "out", tmp_path / "truth", CLASSES)
+    assert table.ap50.tolist() == [1, 1]
+    packed, problems = check_submission(tmp_path / "out", ["a"], {"a": len(labels)})
+    assert all("one of the class ids" in problem for problem in problems)  # 2 is the floor there
+    masks = {f"predicted_masks/a_{number:03d}.txt" for number in range(2)}
+    assert set(packed.paths) == {"a.txt", *masks}
+
+
+def test_without_plotly_the_page_alone_is_missing(model, tmp_path, monkeypatch):
+    vertices, labels = room()
+    write_binary_ply(tmp_path / "a.ply", vertices, labels, "<")
+    reading = ScanFile(str(tmp_path / "a.ply"))
+    for name in ("plotly", "plotly.offline"):
+        monkeypatch.setitem(sys.modules, name, None)
+    with pytest.raises(ImportError, match=r"needs plotly.* or give --nohtml"):
+        prediction.predict_scan(model, reading, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+    prediction.predict_scan(model, reading, tmp_path / "out", html=False)
+    written = {path.name for path in (tmp_path / "out").iterdir()}
+    assert written == {"a.txt", "predicted_masks", "a.ply", "a.json"}
+
+
+@pytest.fixture(scope="module")
+def run_dir(model, tmp_path_factory):
+    """A run folder with the tiny model."""
+    folder = tmp_path_factory.mktemp("runs") / "tiny"
+    models.write_model_config(folder, model.config)
+    models.write_weights(folder, models.LAST, model.network)
+    return folder
+
+
+def run(*arguments):
+    return subprocess.run(
+        [sys.executable, "-m", "mtml_tf.predict", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_the_program_takes_all_that_a_scan_may_need(run_dir, tmp_path):
+    vertices, labels = room()
+    turned = vertices @ np.array(scan.UP_AXES["-x"]) * 1000
+    write_text_ply(tmp_path / "bare.ply", turned, [])
+    np.save(tmp_path / "given.npy", 9.0 * np.eye(3)[np.searchsorted([1, 2, 7], labels)])
+    result = run(
+        *(f"--run_dir={run_dir}", f"--scan={tmp_path / 'bare.ply'}"),
+        *(f"--labels={tmp_path / 'given.npy'}", "--scores=logits", "--up_axis=-x"),
+        *("--scale=0.001", "--nohtml", "--timing", f"--output_dir={tmp_path / 'out'}"),
+    )
+    assert result.returncode == 0, result.stderr
+    assert_finds_box_and_ball(read_predictions(tmp_path / "out", "bare", len(labels)))
+    assert "| network |" in result.stdout
+    written = {path.name for path in (tmp_path / "out").iterdir()}
+    assert written == {"bare.txt", "predicted_masks", "bare.ply", "bare.json"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ([], "one of --run_dir, --saved_model and --model"),
+        (["--run_dir=a", "--model=b"], "one of --run_dir, --saved_model and --model"),
+        (["--model=a", "--weights=best"], "--weights together with --run_dir only"),
+        (["--model=a", "--scores=logits"], "--scores together with --labels only"),
+        (["--model=a", "--labels=a", "--label_property=b"], "either --label_property or --labels"),
+    ],
+)
+def test_flags_that_contradict_each_other_are_wrong_usage(tmp_path, arguments, sentence):
+    result = run("--scan=scan.ply", f"--output_dir={tmp_path / 'out'}", *arguments)
+    assert result.returncode == 2
+    assert sentence in result.stderr
+
+
+def test_what_is_read_is_not_replaced(run_dir, tmp_path):
+    vertices, labels = room()
+    write_binary_ply(tmp_path / "a.ply", vertices, labels, "<")
+    result = run(
+        *(f"--run_dir={run_dir}", f"--scan={tmp_path / 'a.ply'}"),
+        *(f"--output_dir={tmp_path}", "--overwrite"),
+    )
+    assert result.returncode == 1
+    assert f"found the one with {tmp_path / 'a.ply'}" in result.stderr
+    assert (tmp_path / "a.ply").exists()
+
+
+def test_inputs_lie_apart_from_the_output(tmp_path):
+    prediction.check_apart(tmp_path / "in" / "out", [str(tmp_path / "in"), None, ""])
+    for inside in (tmp_path, tmp_path / "runs" / "a", tmp_path / "x" / ".." / "a.ply"):
+        with pytest.raises(ValueError, match="which is read; choose another --output_dir"):
+            prediction.check_apart(tmp_path, [None, str(inside)])
 
 
 def test_a_summary_in_plain_values():
@@ -298,4 +503,15 @@ def test_features_that_are_probabilities_decide_the_class_of_a_voxel(model):
 
 def test_an_unknown_shipped_model_is_told_which_there_are():
     with pytest.raises(ValueError, match=r"comes with the package, one of .*, found 'office'"):
+        models.load_shipped_model("office")
+
+
+def test_a_shipped_model_is_a_run_folder_that_is_loaded_by_name(run_dir, monkeypatch):
+    monkeypatch.setattr(models, "SHIPPED", run_dir.parent)
+    assert models.shipped_models() == ("tiny",)
+    vertices, labels = room()
+    scene = Scene("s", vertices, semantic_ids=labels.astype(np.int32))
+    for loaded in (models.load_model("tiny"), models.load_shipped_model("tiny")):
+        assert_finds_box_and_ball(prediction.segment_scan(scene, loaded))
+    with pytest.raises(ValueError, match=r"one of \['tiny'\], found 'office'"):
         models.load_shipped_model("office")

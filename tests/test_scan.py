@@ -117,3 +117,16 @@ def test_a_scan_without_coordinates_is_refused(tmp_path):
     (tmp_path / "a.ply").write_text(text)
     with pytest.raises(ValueError, match=r"x, y, z, found no y, z among \['x'\]"):
         scan.read_scan(tmp_path / "a.ply")
+
+
+def test_labels_and_instances_that_nobody_needs_are_left_out(tmp_path):
+    properties = {"label": np.array([0, 0.5, -1]), "instance": np.array([-1, 1, 2], np.int32)}
+    ply.write_ply(tmp_path / "a.ply", VERTICES, properties=properties)
+    scene = scan.read_scan(tmp_path / "a.ply", label_property="", need_instances=False)
+    assert (scene.semantic_ids, scene.instance_ids) == (None, None)
+    with pytest.raises(ValueError, match="'instance', found -1"):
+        scan.read_scan(tmp_path / "a.ply", label_property="")
+    properties["instance"] = np.array([0, 1, 2], np.int32)
+    ply.write_ply(tmp_path / "b.ply", VERTICES, properties=properties)
+    scene = scan.read_scan(tmp_path / "b.ply", label_property="", need_instances=False)
+    assert scene.instance_ids.tolist() == [0, 1, 2]

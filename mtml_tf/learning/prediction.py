@@ -1,6 +1,7 @@
 """From a trained model to files: scenes of a data folder, or one scan of one's own."""
 
 import dataclasses
+import importlib
 import json
 import math
 import pathlib
@@ -8,8 +9,10 @@ from collections.abc import Iterable, Mapping
 
 import numpy as np
 from absl import logging
+from scipy import spatial
 
 from mtml_tf import files, program, timing
+from mtml_tf.classes import ClassSet
 from mtml_tf.drawing.pictures import instance_colors
 from mtml_tf.drawing.view import scan_view, write_view
 from mtml_tf.learning.models import Model
@@ -18,10 +21,16 @@ from mtml_tf.scans import scan, semantic_input
 from mtml_tf.scans.voxels import on_vertices, voxelize
 from mtml_tf.scene import Instance, Scene, VoxelScene
 from mtml_tf.scoring.benchmark_format import write_predictions
+from mtml_tf.scoring.ground_truth import INSTANCES_PER_CLASS
 from mtml_tf.scoring.summary import best_instances, summarize
 
 # Voxels of a grid, occupied or not: eight times a large building at 10 cm.
 _MAX_VOXELS = 1 << 33
+# A grid above this (60 x 40 x 7 m at 10 cm) takes a minute on a CPU and is looked at twice: where
+# occupied voxels lie far apart, the scan's units are others and nothing will be found.
+_MANY_VOXELS = 1 << 24
+_MAX_SPACING = 4  # voxels
+_SPACING_SAMPLE = 1000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,7 +41,8 @@ class ScanFile:
         path: a PLY file, mesh or point cloud.
         labels: file with the class of every vertex (see `scans.semantic_input`); empty where the
             scan has them as a vertex property.
-        scores: what a table of numbers in `labels` holds: `probabilities` or `logits`.
+        scores: what a table of numbers in `labels` holds: `probabilities`, `logits`, or `features`
+            (then the class ids are in a `.txt` of the same name beside it).
         label_property: name of the vertex property.
         label_map: class ids to read as other ids.
         up_axis: the axis that points up, such as `y` or `-z`.
@@ -110,12 +120,14 @@ def predict_scan(
     output_dir: str | pathlib.Path,
     overwrite: bool = False,
     extras: bool = True,
+    html: bool = True,
 ) -> timing.Seconds:
     """Segments one scan and writes what was found.
 
     The output folder gets `<scene>.txt` and `predicted_masks/` (benchmark format) and, as extras,
     `<scene>.ply` (the scan coloured by instance, with `label` and `instance` as vertex
     properties), `<scene>.json` (see `scoring.summary`) and `<scene>.html` (see `drawing.view`).
+    Scores and submissions read the benchmark format only; extras do not disturb them.
 
     Args:
         model: a trained model.
@@ -123,76 +135,176 @@ def predict_scan(
         output_dir: appears whole or not at all.
         overwrite: replace a folder that exists.
         extras: write the extras too.
+        html: with the page, which needs plotly.
 
     Returns:
         The seconds of each stage.
 
     Raises:
         ValueError: see `segment_scan` and `scans.scan.read_scan`.
+        ImportError: no plotly for the page; found before anything is computed.
     """
     with timing.recording() as seconds:
+        if extras and html:
+            with timing.stage("import plotly"):
+                _require_plotly()
         with timing.stage("read the scan"):
             given = _read(scan_file, model)
         metric = scan.in_metres(given, scan_file.up_axis, scan_file.scale)
         instances = segment_scan(metric, model)
-        logging.info("scan %s: %d instances", given.name, len(instances))
+        reason = "" if instances else f": {_why_nothing(metric, model)}"
+        logging.info("scan %s: %d instances%s", given.name, len(instances), reason)
         with files.writing_folder(output_dir, overwrite) as output:
             with timing.stage("write the masks"):
                 write_predictions(output, given.name, instances, len(given.vertices))
             if extras:
                 with timing.stage("write the extras"):
-                    _write_extras(output, given, metric, instances, model)
+                    _write_extras(output, given, instances, model.config.classes)
+            if extras and html:
+                with timing.stage("write the page"):
+                    view = scan_view(metric, instances, model.config.classes)
+                    write_view(output / f"{given.name}.html", view)
     return seconds
+
+
+def check_apart(output_dir: str | pathlib.Path, inputs: Iterable[str | None]) -> None:
+    """Checks that replacing the output folder deletes nothing that is read.
+
+    Args:
+        output_dir: the folder of the predictions.
+        inputs: files and folders that are read; empty ones and None count for nothing.
+
+    Raises:
+        ValueError: one of them is the output folder or lies in it.
+    """
+    folder = pathlib.Path(output_dir).resolve()
+    for path in inputs:
+        if path and folder in (resolved := pathlib.Path(path).resolve(), *resolved.parents):
+            raise ValueError(
+                f"{output_dir}: expected a folder of their own for the predictions, found the one "
+                f"with {path}, which is read; choose another --output_dir"
+            )
 
 
 def _read(scan_file: ScanFile, model: Model) -> Scene:
     """Reads a scan with its labels, in its own units and axes."""
-    label_map = {} if scan_file.labels else scan_file.label_map
-    scene = scan.read_scan(scan_file.path, label_map, scan_file.label_property)
-    classes = model.config.classes
     if scan_file.labels:
-        semantic = semantic_input.read_semantic_file(
-            scan_file.labels,
-            len(scene.vertices),
-            classes,
-            scan_file.scores,
-            scan_file.label_map,
-        )
-        return dataclasses.replace(
-            scene, semantic_ids=semantic.semantic_ids, features=semantic.features
-        )
+        return _read_with_label_file(scan_file, model.config.classes)
+    name = scan_file.label_property
+    scene = scan.read_scan(scan_file.path, scan_file.label_map, name, need_instances=False)
     if scene.semantic_ids is None:
         raise ValueError(
             f"{scan_file.path}: expected a class for every vertex, found none; give it as a vertex "
             f"property '{scan.LABEL}' (or name yours by --label_property), by --labels=FILE.txt "
             "with an id in each line, or by --labels=FILE.npy with ids or class probabilities"
         )
-    return scene
+    _check_ids(f"{scan_file.path}: vertex property '{name}'", scene, model.config.classes)
+    # Instances are the truth of the classes beside them, not of others; and truth has no more.
+    ids = scene.instance_ids
+    if ids is None or (name == scan.LABEL and len(np.unique(ids)) < INSTANCES_PER_CLASS):
+        return scene
+    return dataclasses.replace(scene, instance_ids=None)
+
+
+def _read_with_label_file(scan_file: ScanFile, classes: ClassSet) -> Scene:
+    scene = scan.read_scan(scan_file.path, label_property="", need_instances=False)
+    path, count = pathlib.Path(scan_file.labels), len(scene.vertices)
+    if scan_file.scores == semantic_input.FEATURES:
+        semantic = semantic_input.read_semantic_input(
+            path.parent, path.stem, count, classes, scan_file.scores
+        )
+    else:
+        semantic = semantic_input.read_semantic_file(
+            path, count, classes, scan_file.scores, scan_file.label_map
+        )
+    if semantic.features is not None and scan_file.label_map:
+        raise ValueError(
+            f"{path}: expected class ids together with a label map, found a table of "
+            f"{scan_file.scores}, whose columns it does not change; leave --label_map out"
+        )
+    return dataclasses.replace(
+        scene,
+        semantic_ids=semantic.semantic_ids,
+        features=semantic.features,
+        instance_ids=None,  # the truth of other classes than these
+    )
+
+
+def _check_ids(owner: str, scene: Scene, classes: ClassSet) -> None:
+    """Raises ValueError, naming `owner`, for class ids that the model does not know."""
+    try:
+        classes.channels_of(np.asarray(scene.semantic_ids))
+    except ValueError as error:
+        known = ", ".join(f"{i} {name}" for i, name in zip(classes.ids, classes.names, strict=True))
+        raise ValueError(
+            f"{owner}: {error}; the model knows {known}: map other ids to these, or to 0 for "
+            "unlabelled, by --label_map=their_id:our_id,..."
+        ) from error
 
 
 def _voxelize(scene: Scene, model: Model) -> VoxelScene:
     config = model.config
     size = np.ptp(scene.vertices, axis=0) if len(scene.vertices) else np.zeros(3)
+    found = f"scene {scene.name}: expected metres, found a scan of {_times(size)}"
     voxels = math.prod((size / config.voxel_size + 1).tolist())
     if voxels > _MAX_VOXELS:
         raise ValueError(
-            f"scene {scene.name}: expected metres, found a scan of "
-            f"{' x '.join(f'{s:.6g}' for s in size)} which makes {voxels:.2g} voxels of "
-            f"{config.voxel_size:g} m; if these are millimetres, give --scale=0.001, otherwise "
-            "remove points that lie far from the rest"
+            f"{found} which makes {voxels:.2g} voxels of {config.voxel_size:g} m; if these are "
+            "millimetres, give --scale=0.001, otherwise remove points that lie far from the rest"
         )
     with timing.stage("voxelize"):
         voxel_scene = voxelize(scene, config.voxel_size, config.classes)
+        if voxels > _MANY_VOXELS and (spacing := _spacing(voxel_scene)) > _MAX_SPACING:
+            raise ValueError(
+                f"{found} whose points lie {spacing:.3g} voxels of {config.voxel_size:g} m apart; "
+                "if these are millimetres, give --scale=0.001, otherwise a denser scan"
+            )
         if config.segment.probability_ids and voxel_scene.features is not None:
             best = semantic_input.best_classes(voxel_scene.features, config.classes)
             voxel_scene = dataclasses.replace(voxel_scene, semantic_ids=best)
         return voxel_scene
 
 
+def _times(size: np.ndarray) -> str:
+    return " x ".join(f"{length:.6g}" for length in size)
+
+
+def _spacing(scene: VoxelScene) -> float:
+    """Returns how far, in voxels, the next occupied voxel is from the typical one."""
+    sample = scene.coordinates[:: math.ceil(len(scene.coordinates) / _SPACING_SAMPLE)]
+    distances, _ = spatial.cKDTree(scene.coordinates).query(sample, 2)
+    return float(np.median(distances[:, 1]))
+
+
+def _why_nothing(scene: Scene, model: Model) -> str:
+    """Returns why a scan, metres, may have no instances, for a person who expected some."""
+    config = model.config
+    things = config.segment.thing_ids
+    if not np.isin(np.asarray(scene.semantic_ids), things).any():
+        names = ", ".join(f"{i} {config.classes.name_of(i)}" for i in things)
+        return f"no vertex has a class with instances ({names})"
+    count = np.count_nonzero(np.isin(_voxelize(scene, model).semantic_ids, things))
+    return (
+        f"the scan measures {_times(np.ptp(scene.vertices, axis=0))} m (see --scale), {count} of "
+        f"its voxels of {config.voxel_size:g} m have a class with instances, and an instance needs "
+        f"{config.segment.min_voxels} (--min_voxels)"
+    )
+
+
+def _require_plotly() -> None:
+    try:
+        importlib.import_module("plotly.offline")
+    except ImportError as error:
+        raise ImportError(
+            f"the page needs plotly, which comes with open3d ({error}); install the requirements "
+            "again or give --nohtml"
+        ) from error
+
+
 def _write_extras(
-    folder: pathlib.Path, given: Scene, metric: Scene, instances: list[Instance], model: Model
+    folder: pathlib.Path, given: Scene, instances: list[Instance], classes: ClassSet
 ) -> None:
-    classes = model.config.classes
+    """Writes the coloured scan and the summary, in the scan's own units and axes."""
     numbers = best_instances(instances, len(given.vertices))
     colored = dataclasses.replace(
         given, colors=instance_colors(numbers), instance_ids=numbers, features=None
@@ -200,7 +312,6 @@ def _write_extras(
     scan.write_scan(folder / f"{given.name}.ply", colored)
     summary = summarize(given, instances, classes)
     files.write_text(folder / f"{given.name}.json", json.dumps(summary, indent=1) + "\n")
-    write_view(folder / f"{given.name}.html", scan_view(metric, instances, classes))
 
 
 def write_instances(

@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 
 import numpy as np
+from absl import logging
 
 from mtml_tf.scans import ply
 from mtml_tf.scene import Scene
@@ -48,6 +49,7 @@ def read_scan(
     path: str | pathlib.Path,
     label_map: Mapping[int, int] | None = None,
     label_property: str = LABEL,
+    need_instances: bool = True,
 ) -> Scene:
     """Reads a scan, labelled or not, from a PLY file.
 
@@ -59,7 +61,9 @@ def read_scan(
         path: the file; its stem, spaces replaced by `_`, becomes the scene's name.
         label_map: class ids of the file to read as other ids; ids that it lacks stay as they are.
         label_property: name of the vertex property that holds the class ids; one of another name
-            than the usual must be there.
+            than the usual must be there. Empty: class ids are left out, whatever the file has.
+        need_instances: False leaves out an `instance` property whose values are no ids, such as
+            -1 for none.
 
     Returns:
         The scene; semantic_ids, instance_ids, colors and faces are None where the file has none.
@@ -92,12 +96,17 @@ def read_scan(
     semantic_ids = instance_ids = None
     if label_property in present:
         semantic_ids = _ids(path, label_property, vertex[label_property], label_map or {})
-    elif label_property != LABEL:
+    elif label_property not in ("", LABEL):
         raise ValueError(
             f"{path}: expected the vertex property '{label_property}', found {list(present)}"
         )
     if "instance" in present:
-        instance_ids = _ids(path, "instance", vertex["instance"], {})
+        try:
+            instance_ids = _ids(path, "instance", vertex["instance"], {})
+        except ValueError as error:
+            if need_instances:
+                raise
+            logging.info("%s; taken as a scan without instances", error)
     return Scene(
         name=re.sub(r"\s+", "_", pathlib.Path(path).stem),
         vertices=vertices,
