@@ -1,0 +1,114 @@
+"""The models that come with the package, on the example scans."""
+
+import collections
+import configparser
+import pathlib
+
+import numpy as np
+import pytest
+
+import mtml_tf
+from mtml_tf.classes import SCANNET20
+from mtml_tf.config import SegmentConfig
+from mtml_tf.learning import models
+from mtml_tf.rooms import examples
+from mtml_tf.scans.toy import TOY_CLASSES
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+EXAMPLE_OF = {"rooms": "room", "tabletop": "tabletop", "toy": "toy"}
+
+
+def read_example(name):
+    return mtml_tf.read_scan(ROOT / "examples" / f"{EXAMPLE_OF[name]}.ply")
+
+
+def sure(instances):
+    return [instance for instance in instances if instance.score > 0.5]
+
+
+def best_ious(instances, instance_ids):
+    """Returns for each true object the largest IoU with an instance."""
+    ious = []
+    for object_id in range(1, instance_ids.max() + 1):
+        truth = set(np.flatnonzero(instance_ids == object_id).tolist())
+        found = [set(instance.indices.tolist()) for instance in instances]
+        ious.append(max((len(truth & rows) / len(truth | rows) for rows in found), default=0.0))
+    return ious
+
+
+def test_three_models_come_with_the_package_and_each_has_an_example():
+    assert models.shipped_models() == tuple(sorted(EXAMPLE_OF))
+    present = sorted(path.stem for path in (ROOT / "examples").glob("*.ply"))
+    assert present == sorted(EXAMPLE_OF.values())
+
+
+@pytest.mark.parametrize("name", sorted(EXAMPLE_OF))
+def test_a_model_is_small_whole_and_described(name):
+    folder = models.SHIPPED / name
+    assert sorted(
+        str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()
+    ) == [
+        "last/weights.data-00000-of-00001",
+        "last/weights.index",
+        "model.json",
+    ]
+    assert sum(path.stat().st_size for path in folder.rglob("*")) < 6e6
+    assert f"\n## {name}\n" in (models.SHIPPED / "README.md").read_text()
+
+
+def test_the_package_is_built_with_the_models():
+    config = configparser.ConfigParser()
+    config.read(ROOT / "setup.cfg")
+    patterns = config["options.package_data"]["mtml_tf"].split()
+    taken = {path for pattern in patterns for path in (ROOT / "mtml_tf").glob(pattern)}
+    assert taken == {path for path in models.SHIPPED.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("name", sorted(EXAMPLE_OF))
+def test_the_settings_are_the_defaults(name):
+    segment = models.load_shipped_model(name).config.segment
+    for field in ("bandwidths", "direction_weight", "feature_weight", "size_weight"):
+        assert getattr(segment, field) == getattr(SegmentConfig(thing_ids=(1,)), field)
+
+
+@pytest.mark.parametrize("name", sorted(EXAMPLE_OF))
+def test_an_example_has_labels_of_its_model_and_no_instances(name):
+    scene = read_example(name)
+    classes = models.read_model_config(models.SHIPPED / name).classes
+    assert scene.instance_ids is None
+    assert set(np.unique(scene.semantic_ids)) <= set(classes.ids)
+    assert (ROOT / "examples" / f"{EXAMPLE_OF[name]}.ply").stat().st_size < 2e6
+
+
+def test_toy_finds_every_box_of_its_example():
+    scene, truth = read_example("toy"), examples.make_toy_example()
+    np.testing.assert_array_equal(scene.vertices, truth.vertices)
+    np.testing.assert_array_equal(scene.semantic_ids, truth.semantic_ids)
+    instances = mtml_tf.segment_scan(scene, mtml_tf.load_model("toy"))
+    count = truth.instance_ids.max()
+    assert len(sure(instances)) == count == 9
+    assert min(best_ious(sure(instances), truth.instance_ids)) > 0.95
+    of_class = collections.Counter(instance.class_id for instance in instances)
+    true_class = [truth.semantic_ids[truth.instance_ids == i][0] for i in range(1, count + 1)]
+    assert of_class == collections.Counter(true_class)
+    assert set(of_class) <= set(TOY_CLASSES.thing_ids)
+
+
+def test_tabletop_finds_every_object_of_its_example():
+    scene, truth = read_example("tabletop"), examples.make_tabletop_example()
+    # Another processor may round a point into the neighbouring cell.
+    assert len(scene.vertices) == pytest.approx(len(truth.vertices), rel=1e-3)
+    np.testing.assert_allclose(scene.vertices.max(axis=0), truth.vertices.max(axis=0), atol=1e-3)
+    instances = sure(mtml_tf.segment_scan(truth, mtml_tf.load_model("tabletop")))
+    assert len(instances) == truth.instance_ids.max() == 6
+    assert min(best_ious(instances, truth.instance_ids)) > 0.75
+
+
+def test_rooms_finds_furniture_in_its_example():
+    instances = sure(mtml_tf.segment_scan(read_example("rooms"), mtml_tf.load_model("rooms")))
+    assert 20 <= len(instances) <= 40
+    names = dict(zip(SCANNET20.ids, SCANNET20.names, strict=True))
+    found = collections.Counter(names[instance.class_id] for instance in instances)
+    assert found["bed"] == found["toilet"] == found["bathtub"] == 1
+    assert found["chair"] >= 1
+    assert found["cabinet"] >= 3

@@ -1,0 +1,21 @@
+"""Makes the example scans: `python tools/make_examples.py --output_dir=examples`"""
+
+from absl import flags
+
+from mtml_tf import program
+from mtml_tf.rooms import examples, making
+
+FLAGS = flags.FLAGS
+
+flags.DEFINE_string("output_dir", None, "Folder for toy.ply, tabletop.ply and room.ply.")
+flags.DEFINE_integer("seed", 0, "Of the scenes.", lower_bound=0)
+flags.DEFINE_bool("overwrite", False, "Replace a folder that exists.")
+
+
+def main() -> None:
+    """Reads the flags and makes the scans."""
+    examples.make_examples(FLAGS.output_dir, making.MakingSettings(FLAGS.seed), FLAGS.overwrite)
+
+
+if __name__ == "__main__":
+    program.run(main, required=["output_dir"])
