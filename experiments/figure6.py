@@ -16,7 +16,7 @@ import numpy as np
 from absl import flags
 
 from experiments.figure7 import towards_viewer
-from experiments.figures import match_ids
+from experiments.figures import chosen_entries, match_ids
 from mtml_tf import program
 from mtml_tf.drawing.feature_colors import principal_components
 from mtml_tf.drawing.pictures import draw_points, instance_colors, side_by_side
@@ -108,22 +108,15 @@ def main() -> None:
     from mtml_tf.learning.records import DataFolder
 
     folder, model = DataFolder(FLAGS.data_dir), load_model(FLAGS.run_dir)
-    entries = {entry.name: entry for entry in folder.entries(FLAGS.split)}
-    names = FLAGS.scenes or list(entries)[:1]
-    missing = sorted(set(names) - set(entries))
-    if missing:
-        raise ValueError(
-            f"{FLAGS.data_dir}: expected scenes of split '{FLAGS.split}', found no {missing[0]}"
-        )
     rows = []
-    for name in names:
-        scene = folder.scene(entries[name])
-        mesh = scannet.read_mesh(scannet.scene_folder(FLAGS.scannet_dir, FLAGS.split, name))
+    for entry in chosen_entries(folder, FLAGS.split, FLAGS.scenes, 1):
+        scene = folder.scene(entry)
+        mesh = scannet.read_mesh(scannet.scene_folder(FLAGS.scannet_dir, FLAGS.split, entry.name))
         embedding, _ = model.predict(scene)
         is_thing = folder.classes.is_thing(scene.semantic_ids)
         row, count = draw_row(scene, mesh, embedding, is_thing, FLAGS.bandwidth, FLAGS.width)
         rows.append(row)
-        print(f"{name}: {count} clusters of {int(is_thing.sum())} voxels")
+        print(f"{entry.name}: {count} clusters of {int(is_thing.sum())} voxels")
     write_png(pathlib.Path(FLAGS.output_png), np.concatenate(rows), FLAGS.overwrite)
     print(FLAGS.output_png)
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 from absl import flags
 
-from experiments.figures import match_ids, predicted_ids
+from experiments.figures import chosen_entries, match_ids, predicted_ids
 from mtml_tf import program
 from mtml_tf.classes import ClassSet
 from mtml_tf.drawing.feature_colors import embedding_colors
@@ -74,17 +74,10 @@ def main() -> None:
     from mtml_tf.learning.records import DataFolder
 
     folder, model = DataFolder(FLAGS.data_dir), load_model(FLAGS.run_dir)
-    entries = {entry.name: entry for entry in folder.entries(FLAGS.split)}
-    names = FLAGS.scenes or list(entries)[: FLAGS.num_scenes]
-    missing = sorted(set(names) - set(entries))
-    if missing:
-        raise ValueError(
-            f"{FLAGS.data_dir}: expected scenes of split '{FLAGS.split}', found no {missing[0]}"
-        )
     rows = []
-    for name in names:
-        scene, truth = folder.scene(entries[name]), folder.ground_truth(FLAGS.split, entries[name])
-        mesh = scannet.read_mesh(scannet.scene_folder(FLAGS.scannet_dir, FLAGS.split, name))
+    for entry in chosen_entries(folder, FLAGS.split, FLAGS.scenes, FLAGS.num_scenes):
+        scene, truth = folder.scene(entry), folder.ground_truth(FLAGS.split, entry)
+        mesh = scannet.read_mesh(scannet.scene_folder(FLAGS.scannet_dir, FLAGS.split, entry.name))
         things = folder.classes.is_thing(scene.semantic_ids)
         embedding, _ = model.predict(scene)
         features = np.full((len(embedding), 3), 211, np.uint8)

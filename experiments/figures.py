@@ -14,6 +14,7 @@ true one that it overlaps most, if it overlaps that one most too, so that mistak
 import itertools
 import pathlib
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 from absl import flags
@@ -26,12 +27,38 @@ from mtml_tf.scans import toy
 from mtml_tf.scene import Instance, VoxelScene
 from mtml_tf.scoring.benchmark_format import read_predictions
 
+if TYPE_CHECKING:
+    from mtml_tf.learning.records import DataFolder, RecordEntry
+
 FLAGS = flags.FLAGS
 
 Array = np.ndarray
 
 _ROWS_OF_SHAPES = ((2, 3, 4), (5, 6))  # class ids
 _APART = 14  # voxels
+
+
+def chosen_entries(
+    folder: "DataFolder", split: str, names: Sequence[str], count: int
+) -> list["RecordEntry"]:
+    """Returns the entries of the named scenes of a split; of its first ones where none is named.
+
+    Args:
+        folder: a data folder.
+        split: one of its splits.
+        names: of the scenes.
+        count: how many of the first.
+
+    Raises:
+        ValueError: a scene that is not in the split.
+    """
+    entries = {entry.name: entry for entry in folder.entries(split)}
+    missing = sorted(set(names) - set(entries))
+    if missing:
+        raise ValueError(
+            f"{folder.path}: expected scenes of split '{split}', found no {missing[0]}"
+        )
+    return [entries[name] for name in names or list(entries)[:count]]
 
 
 def draw_shapes(width: int) -> Array:

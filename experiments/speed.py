@@ -8,7 +8,6 @@ import dataclasses
 import functools
 import gc
 import importlib.metadata
-import os
 import pathlib
 import platform
 import re
@@ -35,7 +34,7 @@ from experiments.speed_measuring import (
 )
 from experiments.speed_processing import Features, WholePath
 from experiments.speed_scenes import RoomSize
-from mtml_tf import files
+from mtml_tf import files, parallel
 from mtml_tf.learning.backend import keras, tf
 
 SIX_TIMES, TEN_TIMES, TWENTY_TIMES = Target(6), Target(10), Target(20)
@@ -459,13 +458,7 @@ def machine() -> str:
     if cpuinfo.is_file():
         found = re.search(r"^model name\s*:\s*(.+)$", cpuinfo.read_text(), re.MULTILINE)
         model = found.group(1) if found else model
-    return f"{model.strip()} {_num_cores()} cores"
-
-
-def _num_cores() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    return f"{model.strip()} {parallel.num_cores()} cores"
 
 
 def slug(text: str) -> str:

@@ -37,6 +37,7 @@ from mtml_tf.drawing.pictures import (
 )
 from mtml_tf.scene import Instance, Scene
 from mtml_tf.scoring.ground_truth import INSTANCES_PER_CLASS, ground_truth_ids
+from mtml_tf.scoring.summary import best_instances
 
 Array = np.ndarray
 Legend = Sequence[tuple[str, tuple[int, int, int]]]
@@ -237,14 +238,6 @@ def _as_instances(truth: Array, objects: Array) -> list[Instance]:
     ]
 
 
-def _best_on_points(best_first: Sequence[Instance], count: int) -> Array:
-    """Returns int64 [N], the number (from 1) of the best instance that has a point, 0 for none."""
-    on_points = np.zeros(count, np.int64)
-    for number in range(len(best_first), 0, -1):
-        on_points[best_first[number - 1].indices] = number
-    return on_points
-
-
 def _numbers_on_points(best_first: Sequence[Instance], objects: Array | None, count: int) -> Array:
     """Returns int64 [N], numbers for `instance_colors`: a found object has that of the true one."""
     numbers, following = [0], 1
@@ -263,7 +256,7 @@ def _numbers_on_points(best_first: Sequence[Instance], objects: Array | None, co
                 free[number] = False
         following += number == following
         numbers.append(number)
-    return np.array(numbers)[_best_on_points(best_first, count)]
+    return np.array(numbers)[best_instances(best_first, count)]
 
 
 def class_legend(semantic_ids: Array, classes: ClassSet) -> Legend:
@@ -299,7 +292,7 @@ def _hover(
     columns = [
         nothing if semantic_ids is None else semantic_ids,
         nothing if truth is None else truth,
-        _best_on_points(best_first, count) if best_first else nothing,
+        best_instances(best_first, count) if best_first else nothing,
     ]
     rows, text_of_point = np.unique(np.stack(columns, axis=1), axis=0, return_inverse=True)
 
