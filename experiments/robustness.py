@@ -3,12 +3,14 @@
 AP50 on simulated rooms against the strength of the label noise, against the number of instances of
 a room, and for rooms in a row, which are longer than the network's receptive field. Takes trained
 models; makes what else is missing, prints tables and draws curves (SVG). Started again, it goes on
-where it was: predictions that are there in `<work_dir>/predictions` are read, so delete those of a
-model that has changed.
+where it was: scores that are there in `<work_dir>/scores` are read, so delete those of a model that
+has changed. Predictions, gigabytes for each place on a curve, are removed when they are scored.
 """
 
 import dataclasses
+import json
 import pathlib
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
@@ -36,8 +38,8 @@ FLAGS = flags.FLAGS
 
 Array = np.ndarray
 LabelledScene = tuple[VoxelScene, Array]
-# For each place on the horizontal axis the scores by method.
-Curves = list[tuple[float, dict[str, ApTable]]]
+# For each place on the horizontal axis the AP50 by method.
+Curves = list[tuple[float, dict[str, float]]]
 
 METHODS = tuple(TABLE_2)
 # What the methods' predictions are called, after the name of the data.
@@ -55,17 +57,46 @@ _GAP = 4  # empty voxels between rooms in a row
 _INSTANCES_PER_SCENE = 200
 
 
-def score_all(here: Workplace, name: str, runs: Mapping[str, pathlib.Path]) -> dict[str, ApTable]:
-    """Scores the four methods on the validation split of a data folder."""
-    names = {method: f"{name}_{suffix}" for method, suffix in SUFFIXES.items()}
+def score_all(
+    here: Workplace, name: str, runs: Mapping[str, pathlib.Path], keep: bool = False
+) -> dict[str, float]:
+    """Returns the AP50 of the four methods on the validation split of a data folder.
+
+    Args:
+        here: where the data are.
+        name: what to call them.
+        runs: run folders of the two networks, by method.
+        keep: keep the predictions too.
+    """
+    path = here.work_dir / "scores" / f"{name}.json"
+    predictions = {
+        method: here.work_dir / "predictions" / f"{name}_{suffix}"
+        for method, suffix in SUFFIXES.items()
+    }
+    is_complete = not keep or all(folder.exists() for folder in predictions.values())
+    if path.exists() and is_complete:
+        scores: dict[str, float] = json.loads(path.read_text(encoding="utf-8"))
+        return scores
     score_baseline = {
         "segmentation_as_instance": here.score_segmentation_as_instance,
         "connected_components": here.score_connected_components,
     }
-    return {
-        **{method: score(names[method], SPLIT) for method, score in score_baseline.items()},
-        **{method: here.score_model(names[method], run, SPLIT) for method, run in runs.items()},
+    tables: dict[str, ApTable] = {
+        **{
+            method: score(predictions[method].name, SPLIT)
+            for method, score in score_baseline.items()
+        },
+        **{
+            method: here.score_model(predictions[method].name, run, SPLIT)
+            for method, run in runs.items()
+        },
     }
+    scores = {method: table.average.ap50 for method, table in tables.items()}
+    files.write_text(path, json.dumps(scores, indent=1) + "\n", overwrite=True)
+    if not keep:
+        for folder in predictions.values():
+            shutil.rmtree(folder)
+    return scores
 
 
 def write_noisy_labels(
@@ -125,15 +156,16 @@ def against_instances(here: Workplace, name: str, num_groups: int = 4) -> Curves
     for group in np.array_split(np.array(ordered), min(num_groups, len(ordered))):
         members = group.tolist()
         mean = round(float(np.mean([counts[scene] for scene in members])), 1)
-        tables = {}
+        scores = {}
         for method, suffix in SUFFIXES.items():
             folder = here.work_dir / "predictions" / f"{name}_{suffix}"
             pairs = (
                 (truths[scene], read_predictions(folder, scene, len(truths[scene])))
                 for scene in members
             )
-            tables[method] = average_precision(pairs, SCANNET18, MIN_VERTICES)
-        curves.append((mean, tables))
+            table = average_precision(pairs, SCANNET18, MIN_VERTICES)
+            scores[method] = table.average.ap50
+        curves.append((mean, scores))
     return curves
 
 
@@ -235,8 +267,8 @@ def against_extent(
 def encode_rows(what: str, curves: Curves) -> list[list[str]]:
     """Returns the header and a row for each place: AP50 of every method."""
     rows = [[what, *(TITLES[method] for method in METHODS)]]
-    for place, tables in curves:
-        rows.append([f"{place:g}", *(f"{tables[method].average.ap50:.3f}" for method in METHODS)])
+    for place, scores in curves:
+        rows.append([f"{place:g}", *(f"{scores[method]:.3f}" for method in METHODS)])
     return rows
 
 
@@ -260,7 +292,7 @@ def main() -> None:
     names = scannet.read_split(rooms_dir, SPLIT)
     here = Workplace(data_dir, work_dir)
     here.claim("made_of", rooms_dir=rooms_dir, data_dir=data_dir, **runs)
-    score_all(here, "rooms", runs)
+    score_all(here, "rooms", runs, keep=True)
     experiments = {
         "noise": ("strength of the label noise", against_noise(work_dir, rooms_dir, names, runs)),
         "instances": ("instances of a room", against_instances(here, "rooms")),
@@ -272,10 +304,7 @@ def main() -> None:
         print(text)
         here.write_table(name, text, rows)
         places = [place for place, _ in curves]
-        series = {
-            TITLES[method]: [tables[method].average.ap50 for _, tables in curves]
-            for method in METHODS
-        }
+        series = {TITLES[method]: [scores[method] for _, scores in curves] for method in METHODS}
         chart = encode_curves(f"AP50 against {what}", what, "AP50", places, series)
         files.write_text(work_dir / f"{name}.svg", chart, overwrite=True)
 

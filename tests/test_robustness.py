@@ -100,9 +100,9 @@ def test_a_data_folder_that_lacks_rooms_does_not_pass_for_a_whole_one(
     rooms_dir, names = raw_rooms(tmp_path / "raw", 1)
     monkeypatch.setattr(robustness, "STRENGTHS", (0.0,))
     runs = {"fe_only": tmp_path, "multi_task": tmp_path}
-    ((strength, tables),) = robustness.against_noise(tmp_path / "work", rooms_dir, names, runs)
+    ((strength, scores),) = robustness.against_noise(tmp_path / "work", rooms_dir, names, runs)
     assert strength == 0
-    assert list(tables) == list(robustness.METHODS)
+    assert list(scores) == list(robustness.METHODS)
     report = tmp_path / "work" / "noise_0" / "report.json"
     report.write_text(report.read_text().replace('"prepared"', '"failed"'))
     with pytest.raises(ValueError, match=r"tools/prepare_scannet\.py .*: failed, as told above"):
@@ -135,7 +135,8 @@ def here(tmp_path, without_networks):
     scenes = [chairs(number, count) for number, count in enumerate((2, 1, 3, 2))]
     write_data_folder(tmp_path / "data", SCANNET20, {"val": scenes})
     here = running.Workplace(tmp_path / "data", tmp_path / "work")
-    robustness.score_all(here, "rooms", {"fe_only": tmp_path, "multi_task": tmp_path})
+    runs = {"fe_only": tmp_path, "multi_task": tmp_path}
+    robustness.score_all(here, "rooms", runs, keep=True)
     return here
 
 
@@ -145,9 +146,9 @@ def test_groups_have_ever_more_instances(here):
     # A chair alone is found; an instance of two overlaps each by half, no more. So of the three
     # chairs of the first group one is found at precision 1/2, and the curve from there to (0, 1)
     # has the area 1/3 * (1/2 + 1) / 2.
-    for (_, tables), found in zip(curves, (0.25, 0.0), strict=True):
-        assert tables["connected_components"].average.ap50 == 1
-        assert tables["segmentation_as_instance"].average.ap50 == pytest.approx(found)
+    for (_, scores), found in zip(curves, (0.25, 0.0), strict=True):
+        assert scores["connected_components"] == 1
+        assert scores["segmentation_as_instance"] == pytest.approx(found)
 
 
 def test_groups_with_equally_many_instances_all_count(here):
@@ -162,10 +163,23 @@ def test_rows_are_scored_for_each_length(here, monkeypatch):
     assert [place for place, _ in curves] == [1, 2]
     assert len(DataFolder(here.work_dir / "row_1").entries("val")) == 4
     assert len(DataFolder(here.work_dir / "row_2").entries("val")) == 2
-    assert all(tables["connected_components"].average.ap50 == 1 for _, tables in curves)
+    assert all(scores["connected_components"] == 1 for _, scores in curves)
     monkeypatch.setattr(robustness, "ROW_LENGTHS", (1, 5))
     with pytest.raises(ValueError, match="expected at least 5 rooms in split 'val', found 4"):
         robustness.against_extent(here.work_dir, here.data_dir, runs)
+
+
+def test_scores_stay_and_predictions_go(here):
+    runs = {"fe_only": here.work_dir, "multi_task": here.work_dir}
+    kept = sorted((here.work_dir / "predictions").iterdir())
+    scores = robustness.score_all(here, "again", runs)
+    assert list(scores) == list(robustness.METHODS)
+    assert sorted(path for path in kept if path.is_dir()) == sorted(
+        path for path in (here.work_dir / "predictions").iterdir() if path.is_dir()
+    )
+    path = here.work_dir / "scores" / "again.json"
+    path.write_text(path.read_text().replace("1.0", "0.5"))
+    assert 0.5 in robustness.score_all(here, "again", runs).values()
 
 
 def test_tables_have_a_row_for_each_place(here):
