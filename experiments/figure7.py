@@ -79,13 +79,12 @@ def main() -> None:
         scene, truth = folder.scene(entry), folder.ground_truth(FLAGS.split, entry)
         mesh = scannet.read_mesh(scannet.scene_folder(FLAGS.scannet_dir, FLAGS.split, entry.name))
         things = folder.classes.is_thing(scene.semantic_ids)
-        embedding, _ = model.predict(scene)
+        embedding, direction = model.predict(scene)
         features = np.full((len(embedding), 3), 211, np.uint8)
         features[things] = embedding_colors(embedding[things])
         components = connected_components(scene, folder.classes.thing_ids, min_voxels=10)
-        true, baseline, ours = instance_views(
-            scene, truth, folder.classes, (components, model.segment(scene))
-        )
+        found = model.segment_values(scene, embedding, direction)
+        true, baseline, ours = instance_views(scene, truth, folder.classes, (components, found))
         plain = np.full((len(truth), 3), 180, np.uint8) if mesh.colors is None else mesh.colors
         input_colors = devoxelize(class_colors(scene.semantic_ids, folder.classes), scene)
         shown = ~towards_viewer(mesh.vertices)

@@ -42,7 +42,7 @@ def model_that_finds(instances, has_direction=True):
     embedding = np.array([[0, 0], [0, 0], [0, 1], [5, 0]], np.float32)
     return types.SimpleNamespace(
         predict=lambda scene: (embedding[: len(scene.coordinates)], np.ones((4, 3), np.float32)),
-        segment=lambda scene: instances,
+        segment_values=lambda scene, embedding, direction: instances,
         config=types.SimpleNamespace(classes=CLASSES, has_direction=has_direction),
     )
 

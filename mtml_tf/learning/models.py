@@ -129,7 +129,12 @@ class Model:
 
     def segment(self, scene: VoxelScene) -> list[Instance]:
         """Returns the instances of one scene, best first; indices are rows of its voxels."""
-        embedding, direction = self.predict(scene)
+        return self.segment_values(scene, *self.predict(scene))
+
+    def segment_values(
+        self, scene: VoxelScene, embedding: np.ndarray, direction: np.ndarray
+    ) -> list[Instance]:
+        """Returns the instances of `segment` where the values of `predict` are there already."""
         if not self.config.has_direction:
             config = dataclasses.replace(self.config.segment, direction_weight=0.0)
             return segment(scene, embedding, None, config)
@@ -205,22 +210,24 @@ def shipped_models() -> tuple[str, ...]:
     return tuple(sorted(path.parent.name for path in SHIPPED.glob(f"*/{DESCRIPTION}")))
 
 
-def load_shipped_model(name: str) -> Model:
+def load_shipped_model(name: str, precision: str = "float32") -> Model:
     """Loads a model that comes with the package. Raises ValueError where there is none such."""
     if name not in shipped_models():
         raise ValueError(
             f"expected a model that comes with the package, one of {list(shipped_models())}, "
             f"found '{name}'"
         )
-    return load_model(SHIPPED / name)
+    return load_model(SHIPPED / name, precision=precision)
 
 
-def load_model(path: str | pathlib.Path, weights: str = "") -> Model:
+def load_model(path: str | pathlib.Path, weights: str = "", precision: str = "float32") -> Model:
     """Loads a trained model.
 
     Args:
         path: a run folder, or the name of a model that comes with the package (`rooms`).
         weights: `best` or `last`; empty takes the best where there is one.
+        precision: of activations and products: `float32`, or `bfloat16`, faster where the
+            hardware has it.
 
     Returns:
         A model ready for `segment_scan`.
@@ -239,7 +246,7 @@ def load_model(path: str | pathlib.Path, weights: str = "") -> Model:
             f"{run_dir}: expected trained weights in {' or '.join(names)}, found none; has the "
             "training reached its first checkpoint?"
         )
-    network = VoxelNetwork(config.network)
+    network = VoxelNetwork(config.network, precision=precision)
     weights_path = run_dir / found[0] / "weights"
     try:
         restored = tf.train.Checkpoint(network=network.dense).read(str(weights_path))

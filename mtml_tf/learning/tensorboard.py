@@ -49,7 +49,7 @@ def write_scene(log_dir: str | pathlib.Path, model: Model, scene: VoxelScene, st
             semantic_ids=scene.semantic_ids,
             instance_ids=scene.instance_ids,
         ),
-        model.segment(scene),
+        model.segment_values(scene, embedding, direction),
         model.config.classes,
         embedding=embedding,
         direction=direction if model.config.has_direction else None,

@@ -257,7 +257,8 @@ def _predicted(
         if model.config.has_direction:
             direction = _on_rows(on_voxels[1], voxel_scene)
         if not prediction_dir:
-            instances = [on_vertices(i, voxel_scene) for i in model.segment(voxel_scene)]
+            found = model.segment_values(voxel_scene, *on_voxels)
+            instances = [on_vertices(instance, voxel_scene) for instance in found]
     return instances, embedding, direction
 
 
