@@ -250,6 +250,16 @@ def training_rows(bench: Bench) -> list[Row]:
     return rows
 
 
+def variant_rows(bench: Bench) -> list[Row]:
+    """Our network in bfloat16, and with activations computed again: time and memory."""
+    rows = []
+    for size in bench.sizes.rooms[1:]:
+        for contest in speed_network.variant_contests(size):
+            row, *_ = bench.time(contest)
+            rows += [row, memory_of_contest(contest, bench.settings.tensor_float_32)]
+    return rows
+
+
 def loss_rows(bench: Bench) -> list[Row]:
     """Loss and its gradients."""
     contest = speed_network.loss_contest(bench.sizes.loss_voxels, bench.sizes.loss_instances)
@@ -384,6 +394,7 @@ def grown_rows(settings: Settings, what: str, cases: dict[int, tuple[str, Call]]
 SECTIONS: dict[str, Callable[[Bench], list[Row]]] = {
     "forward": forward_rows,
     "train": training_rows,
+    "variants": variant_rows,
     "loss": loss_rows,
     "mean_shift": mean_shift_rows,
     "voxelize": voxelization_rows,

@@ -30,6 +30,14 @@ _TINY = RoomSize((16, 16, 8), occupancy=0.2, num_objects=3)  # to warm up on
 _GEMM_SIZE = 2048
 _CLOSE = 1e-5  # of the largest value
 
+# Settings of `VoxelNetwork` by what a side is called; every other side is the plain Keras model.
+_OURS: dict[str, dict[str, Any]] = {
+    "ours": {},
+    "bfloat16": {"precision": "bfloat16"},
+    "recomputed": {"recompute": True},
+    "bfloat16, recomputed": {"precision": "bfloat16", "recompute": True},
+}
+
 # What each side's network is called with.
 _VOXELS = {
     "coordinates": tf.TensorSpec([1, None, 3], tf.int32),
@@ -95,8 +103,8 @@ class _Side:
 
 
 def _side(name: str, config: NetworkConfig) -> _Side:
-    if name == "ours":
-        ours = VoxelNetwork(config)
+    if name in _OURS:
+        ours = VoxelNetwork(config, **_OURS[name])
         set_weights(ours.dense)
         return _Side(
             _sorted_variables(ours.dense),
@@ -226,6 +234,24 @@ def training_contest(size: RoomSize, target: Target | None = None) -> Contest:
         target,
         on_device=True,
     )
+
+
+def variant_contests(size: RoomSize) -> list[Contest]:
+    """Our own network with other settings against itself with the defaults."""
+    builds = {"forward": build_forward, "forward, backward and Adam": build_training_step}
+    return [
+        Contest(
+            f"{what}, {name}",
+            str(size),
+            functools.partial(build, name, size),
+            functools.partial(build, "ours", size),
+            "our own network in float32 that keeps its activations",
+            on_device=True,
+        )
+        for what, build in builds.items()
+        for name in list(_OURS)[1:]
+        if build is build_training_step or "recompute" not in _OURS[name]
+    ]
 
 
 def difference_of_values(size: RoomSize, plain: Inputs, ours: Inputs) -> Row:

@@ -3,6 +3,8 @@
 import dataclasses
 from collections.abc import Mapping
 
+PRECISIONS = ("float32", "bfloat16")
+
 
 def _require(condition: bool, expected: str, found: object) -> None:
     if not condition:
@@ -194,6 +196,10 @@ class TrainConfig:
         max_minutes: stop after so many minutes, to be resumed later; 0 for no limit.
         init_from: run folder whose weights of equal shape are taken at the start; empty for none.
         execution: `occupied` (compute only where needed) or `dense` (plain Keras), equal values.
+        precision: of activations and products: `float32` (paper), or `bfloat16`, faster where the
+            hardware has it.
+        recompute: compute activations again for the gradients instead of keeping them: less
+            memory, more time, equal values.
         strategy: `auto` (mirrored over the GPUs where there are several), `default`, `mirrored`.
 
     Raises:
@@ -211,6 +217,8 @@ class TrainConfig:
     max_minutes: float = 0.0
     init_from: str = ""
     execution: str = "occupied"
+    precision: str = "float32"
+    recompute: bool = False
     strategy: str = "auto"
 
     def __post_init__(self) -> None:
@@ -220,6 +228,14 @@ class TrainConfig:
         _require(
             self.execution in ("occupied", "dense"),
             "execution occupied or dense",
+            self.execution,
+        )
+        _require(
+            self.precision in PRECISIONS, f"precision {' or '.join(PRECISIONS)}", self.precision
+        )
+        _require(
+            not (self.recompute and self.execution == "dense"),
+            "execution occupied with recompute",
             self.execution,
         )
         _require(

@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 
-from mtml_tf.config import LossConfig, NetworkConfig, SegmentConfig
+from mtml_tf.config import LossConfig, NetworkConfig, SegmentConfig, TrainConfig
 
 
 def test_the_default_network_is_the_papers_at_half_width():
@@ -81,3 +81,20 @@ def test_an_impossible_segmentation_is_refused(settings, sentence):
 def test_two_configs_do_not_share_their_size_statistics():
     first, second = SegmentConfig(thing_ids=(1,)), SegmentConfig(thing_ids=(1,))
     assert first.size_statistics is not second.size_statistics
+
+
+@pytest.mark.parametrize(
+    ("settings", "sentence"),
+    [
+        ({"epochs": 0}, "expected at least 1 epoch, found 0"),
+        ({"decay": "linear"}, "expected decay constant or cosine, found linear"),
+        ({"precision": "float16"}, "expected precision float32 or bfloat16, found float16"),
+        (
+            {"recompute": True, "execution": "dense"},
+            "expected execution occupied with recompute, found dense",
+        ),
+    ],
+)
+def test_an_impossible_training_is_refused(settings, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        TrainConfig(**settings)

@@ -275,6 +275,19 @@ def test_a_training_step_lowers_the_loss():
     assert losses[-1] < losses[0]
 
 
+def test_every_variant_of_ours_is_measured():
+    contests = speed_network.variant_contests(TINY)
+    assert [contest.what for contest in contests] == [
+        "forward, bfloat16",
+        "forward, backward and Adam, bfloat16",
+        "forward, backward and Adam, recomputed",
+        "forward, backward and Adam, bfloat16, recomputed",
+    ]
+    _, plain, ours = time_contest(contests[0], 1, 60)
+    for name, values in plain.items():
+        assert 0 < np.abs(ours[name] - values).max() < 0.05 * np.abs(values).max()
+
+
 def test_quick_sections_run_and_their_table_is_written_once(tmp_path):
     settings = speed.Settings(
         only=("mean_shift", "voxelize", "score"), repeats=1, sizes=speed.QUICK

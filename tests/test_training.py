@@ -288,6 +288,19 @@ def test_init_from_is_where_a_run_starts(data, run_dir, tmp_path, eager):
     assert_bit_identical(model.network.dense.get_weights(), weights_of(run_dir, models.BEST))
 
 
+def test_a_run_in_bfloat16_that_recomputes_is_near_one_that_does_not(data, tmp_path, eager):
+    weights = []
+    for name, settings in {
+        "plain": {},
+        "other": {"precision": "bfloat16", "recompute": True},
+    }.items():
+        experiment = dataclasses.replace(quiet(epochs=1, **settings), train_split="two")
+        model = training.train(str(data), str(tmp_path / name), experiment)
+        weights.append(np.concatenate([w.ravel() for w in model.network.dense.get_weights()]))
+    assert not np.array_equal(*weights)
+    assert np.abs(weights[0] - weights[1]).max() < 0.05
+
+
 # --- What goes wrong ---------------------------------------------------------------------------
 
 

@@ -76,8 +76,8 @@ def test_occupied_equals_dense_for_features(batch, num_features):
 class MaxPoolOfAnyType(keras.layers.Layer):
     """`MaxPool3D(2)`, which TensorFlow has in float32 only."""
 
-    def __init__(self, size, name):
-        super().__init__(name=name)
+    def __init__(self, size, name, dtype):
+        super().__init__(name=name, dtype=dtype)
         assert size == 2
 
     def call(self, x):
@@ -210,3 +210,59 @@ def test_weights_of_one_execution_serve_the_other(tmp_path):
         loaded.network.dense.variables, dense.dense.variables, strict=True
     ):
         np.testing.assert_array_equal(variable, expected)
+
+
+def gradients_of(network, inputs):
+    """Outputs and gradients of some loss, by a graph; and how many convolutions the graph has."""
+
+    @tf.function
+    def compute():
+        with tf.GradientTape() as tape:
+            outputs = network(inputs)
+            loss = tf.add_n([tf.reduce_sum(tf.sin(x)) for x in outputs.values()])
+        return outputs, tape.gradient(loss, network.dense.trainable_variables)
+
+    outputs, gradients = compute()
+    operations = compute.get_concrete_function().graph.get_operations()
+    return outputs, gradients, sum(operation.type == "Conv3D" for operation in operations)
+
+
+@pytest.mark.parametrize("classes", [CLASSES, MANY], ids=["3 classes", "12 classes"])
+def test_recomputed_activations_give_equal_gradients(classes):
+    config = NetworkConfig(len(classes), width=1 / 8)
+    kept, recomputed = VoxelNetwork(config), VoxelNetwork(config, recompute=True)
+    give_random_weights(kept)
+    recomputed.dense.set_weights(kept.dense.get_weights())
+    inputs = batch_of([sparse_scene(0, (8, 10, 6), 60, ids=(0, *classes.ids))], classes)
+    outputs, gradients, convolutions = gradients_of(kept, inputs)
+    again = gradients_of(recomputed, inputs)
+    assert_equal_outputs(again[0], outputs, tolerance=1e-6)
+    for variable, found, expected in zip(
+        kept.dense.trainable_variables, again[1], gradients, strict=True
+    ):
+        scale = np.abs(expected).max()
+        assert scale > 1e-6, variable.name
+        np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5 * scale)
+    stages = 12  # convolutions between the first layer and the transposed convolution
+    assert again[2] == convolutions + stages
+
+
+@pytest.mark.parametrize("execution", ["occupied", "dense"])
+@pytest.mark.parametrize("classes", [CLASSES, MANY], ids=["3 classes", "12 classes"])
+def test_bfloat16_is_near_float32(execution, classes):
+    config = NetworkConfig(len(classes), width=1 / 2)
+    exact, rounded = (VoxelNetwork(config, execution, name) for name in ("float32", "bfloat16"))
+    give_random_weights(exact)
+    rounded.dense.set_weights(exact.dense.get_weights())
+    assert {variable.dtype for variable in rounded.dense.variables} == {tf.float32}
+    inputs = batch_of([sparse_scene(0, (8, 10, 6), 60, ids=(0, *classes.ids))], classes)
+    expected, expected_gradients, _ = gradients_of(exact, inputs)
+    found, gradients, _ = gradients_of(rounded, inputs)
+    for name, values in expected.items():
+        assert found[name].dtype == tf.float32
+        difference = np.abs(found[name] - values).max() / np.abs(values).max()
+        assert 1e-5 < difference < 0.05
+    for gradient, exact_gradient in zip(gradients, expected_gradients, strict=True):
+        assert gradient.dtype == tf.float32
+        together = np.sum(gradient * exact_gradient)
+        assert together > 0.98 * np.linalg.norm(gradient) * np.linalg.norm(exact_gradient)

@@ -18,7 +18,7 @@ from collections.abc import Callable
 from mtml_tf.config import NetworkConfig
 from mtml_tf.learning.backend import keras, tf
 
-STEM, JOIN, UP = "stem", "join", "up"
+STEM, POOL, JOIN, UP = "stem", "pool", "join", "up"
 HEAD = ("head_1", "head_2", "head_3")
 DIRECTION_SIZE = 3
 
@@ -73,12 +73,12 @@ def _dilated_convolution(
 
         return tf.nn.conv3d(inputs, kernel, dilations=[1, *rates, 1], **settings), gradient
 
-    return convolve(inputs, kernel)
+    return convolve(inputs, tf.convert_to_tensor(kernel))  # as a variable it would be watched
 
 
 @functools.cache
 def _dilates_natively(dtype: tf.DType) -> bool:
-    """Whether convolutions dilate on this machine: on a CPU only oneDNN's do, in float32.
+    """Whether convolutions of this type dilate on this machine: on a CPU only oneDNN's do.
 
     TensorFlow itself leaves oneDNN off on CPUs without certain instructions, so it is tried out.
     """
@@ -91,19 +91,26 @@ def _dilates_natively(dtype: tf.DType) -> bool:
     return True
 
 
-def build_network(config: NetworkConfig, native_dilation: bool = False) -> keras.Model:
+def build_network(
+    config: NetworkConfig, native_dilation: bool = False, precision: str = "float32"
+) -> keras.Model:
     """Builds the paper's network.
 
     Args:
         config: channels, width, dilations, embedding size.
         native_dilation: dilated convolutions by `DilatedConv3D` instead of Keras' own; the same
             variables and the same values.
+        precision: of activations and products, `float32` or `bfloat16`; variables and the last
+            layer are float32 in any case.
 
     Returns:
         A functional model: float32 [B, X, Y, Z, C] to {"embedding": [B, X, Y, Z, E],
         "direction": [B, X, Y, Z, 3]}, for any even X, Y, Z.
     """
     dilated_layer = DilatedConv3D if native_dilation else keras.layers.Conv3D
+    policy = None  # Keras' own, float32
+    if precision != "float32":
+        policy = keras.mixed_precision.Policy(f"mixed_{precision}")
 
     def conv(
         x: tf.Tensor,
@@ -121,10 +128,14 @@ def build_network(config: NetworkConfig, native_dilation: bool = False) -> keras
             padding="same",
             activation=activation,
             name=name,
+            dtype=policy,
         )(x)
 
     def add(*tensors: tf.Tensor, name: str) -> tf.Tensor:
-        return keras.layers.Add(name=name)(tensors)
+        return keras.layers.Add(name=name, dtype=policy)(tensors)
+
+    def relu(x: tf.Tensor, name: str) -> tf.Tensor:
+        return keras.layers.ReLU(name=name, dtype=policy)(x)
 
     grid = keras.Input((None, None, None, config.input_channels), name="grid")
 
@@ -132,17 +143,17 @@ def build_network(config: NetworkConfig, native_dilation: bool = False) -> keras
     x = conv(a, "stem_conv_1", 32, activation="relu")
     x = conv(x, "stem_conv_2", 32)
     x = add(x, conv(a, "stem_skip", 32, size=1), name="stem_sum")  # [B, X, Y, Z, 32]
-    pooled = keras.layers.MaxPool3D(2, name="pool")(x)  # [B, X/2, Y/2, Z/2, 32]
+    pooled = keras.layers.MaxPool3D(2, name=POOL, dtype=policy)(x)  # [B, X/2, Y/2, Z/2, 32]
 
     x = conv(pooled, "block_2_conv_1", 64, activation="relu")  # [B, X/2, Y/2, Z/2, 64]
     x = conv(x, "block_2_conv_2", 64)
     x = add(x, conv(pooled, "block_2_skip", 64, size=1), name="block_2_sum")
-    block_2 = keras.layers.ReLU(name="block_2")(x)
+    block_2 = relu(x, name="block_2")
 
     x = conv(block_2, "block_3_conv_1", 64, activation="relu")
     x = conv(x, "block_3_conv_2", 64)
     x = add(x, block_2, name="block_3_sum")
-    block_3 = keras.layers.ReLU(name="block_3")(x)
+    block_3 = relu(x, name="block_3")
 
     first, second = config.dilations
     x = conv(block_3, "dilated_1_conv_1", 64, dilation=first, activation="relu")
@@ -151,11 +162,13 @@ def build_network(config: NetworkConfig, native_dilation: bool = False) -> keras
     x = conv(x, "dilated_2_conv_2", 64, dilation=second)
     dilated_2 = add(x, dilated_1, name="dilated_2")
 
-    x = keras.layers.Concatenate(name="concat")([dilated_2, dilated_1, block_3, block_2])
-    x = keras.layers.ReLU(name=JOIN)(x)  # [B, X/2, Y/2, Z/2, 256]
-    x = keras.layers.Conv3DTranspose(config.filters(256), 4, strides=2, padding="same", name=UP)(
-        x
-    )  # [B, X, Y, Z, 256]
+    x = keras.layers.Concatenate(name="concat", dtype=policy)(
+        [dilated_2, dilated_1, block_3, block_2]
+    )
+    x = relu(x, name=JOIN)  # [B, X/2, Y/2, Z/2, 256]
+    x = keras.layers.Conv3DTranspose(
+        config.filters(256), 4, strides=2, padding="same", name=UP, dtype=policy
+    )(x)  # [B, X, Y, Z, 256]
     x = conv(x, HEAD[0], 128, size=1, activation="relu")  # [B, X, Y, Z, 128]
     x = conv(x, HEAD[1], 128, size=1, activation="relu")
     outputs = keras.layers.Conv3D(DIRECTION_SIZE + config.embedding_size, 1, name=HEAD[2])(

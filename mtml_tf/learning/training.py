@@ -92,7 +92,9 @@ def train(
     steps_per_epoch = math.ceil(len(entries) / experiment.data.batch_size)
     total_steps = steps_per_epoch * config.epochs
     with strategy.scope():
-        network = VoxelNetwork(model_config.network, config.execution)
+        network = VoxelNetwork(
+            model_config.network, config.execution, config.precision, config.recompute
+        )
         num_features = folder.scene(entries[0]).num_features
         keras_model = build_training_model(network, experiment.loss, num_features)
         optimizer = keras.optimizers.Adam(_learning_rate(config, total_steps))

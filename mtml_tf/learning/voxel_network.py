@@ -1,5 +1,7 @@
 """The network as everything else uses it: lists of occupied voxels in, values at them out."""
 
+from collections.abc import Callable
+
 from mtml_tf.config import NetworkConfig
 from mtml_tf.learning import network, occupied
 from mtml_tf.learning.backend import keras, tf
@@ -24,14 +26,32 @@ class VoxelNetwork(keras.Model):
         dense: the Keras functional model that holds the variables.
     """
 
-    def __init__(self, config: NetworkConfig, execution: str = "occupied"):
+    def __init__(
+        self,
+        config: NetworkConfig,
+        execution: str = "occupied",
+        precision: str = "float32",
+        recompute: bool = False,
+    ):
+        """Makes the network with random weights.
+
+        Args:
+            config: the network's configuration.
+            execution: `occupied` or `dense`.
+            precision: see `build_network`.
+            recompute: of occupied execution: gradients compute the activations within each of
+                three stages (full resolution, half resolution, voxels) again instead of keeping
+                them, which takes less memory and more time.
+        """
         super().__init__(name="mtml")
         self.config = config
         self._is_dense = execution == "dense"
-        self.dense = network.build_network(config, native_dilation=not self._is_dense)
-        self._middle = keras.Model(
-            self.dense.get_layer(network.STEM).output, self.dense.get_layer(network.JOIN).output
+        self.dense = network.build_network(config, not self._is_dense, precision)
+        stem, pool, join = (
+            self.dense.get_layer(name).output for name in (network.STEM, network.POOL, network.JOIN)
         )
+        self._stages = (keras.Model(stem, pool), keras.Model(pool, join))
+        self._recompute = recompute
 
     def call(self, inputs: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         """Returns {"embedding": [B, M, E], "direction": [B, M, 3]}; 0 in padding rows.
@@ -86,8 +106,16 @@ class VoxelNetwork(keras.Model):
             x = tf.nn.relu(
                 occupied.scattered_convolution(voxels, features, grid, stem.kernel) + stem.bias
             )  # [B, X, Y, Z, 16]
-        x = self._middle(x)  # [B, X/2, Y/2, Z/2, 256]
+        for stage in (*self._stages, lambda half: self._values_at(voxels, half)):
+            x = self._run(stage, x)
+        return x
 
+    def _run(self, stage: Callable[[tf.Tensor], tf.Tensor], x: tf.Tensor) -> tf.Tensor:
+        """Returns `stage(x)`, whose gradient keeps no more than `x` where that is asked for."""
+        return tf.recompute_grad(stage)(x) if self._recompute else stage(x)
+
+    def _values_at(self, voxels: tf.Tensor, half: tf.Tensor) -> tf.Tensor:
+        """The layers behind `half` [B, X/2, Y/2, Z/2, 256] at voxels [m, 4]: [m, 3 + E]."""
         up, first, second, last = (
             self.dense.get_layer(name) for name in (network.UP, *network.HEAD)
         )
@@ -95,9 +123,12 @@ class VoxelNetwork(keras.Model):
         # their kernels fold into one, which halves the arithmetic: [4, 4, 4, in, out].
         kernel = tf.einsum("xyzoi,oh->xyzih", up.kernel, _matrix(first))
         bias = tf.linalg.matvec(_matrix(first), up.bias, transpose_a=True) + first.bias
-        x = tf.nn.relu(occupied.transposed_convolution(voxels, x, kernel) + bias)  # [m, 128]
-        x = tf.nn.relu(x @ _matrix(second) + second.bias)
-        return x @ _matrix(last) + last.bias  # [m, 3 + E]
+        kernel, bias, matrix, second_bias = (
+            tf.cast(weights, half.dtype) for weights in (kernel, bias, _matrix(second), second.bias)
+        )
+        x = tf.nn.relu(occupied.transposed_convolution(voxels, half, kernel) + bias)  # [m, 128]
+        x = tf.nn.relu(x @ matrix + second_bias)
+        return tf.cast(x, last.compute_dtype) @ _matrix(last) + last.bias  # [m, 3 + E]
 
 
 def _matrix(layer: keras.layers.Layer) -> tf.Tensor:
