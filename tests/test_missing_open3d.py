@@ -35,8 +35,8 @@ def test_make_rooms_without_open3d_fails_in_one_sentence(kind, tmp_path):
     )
     assert (done.returncode, done.stdout) == (1, "")
     sentence = (
-        "error: simulated scanning needs the package open3d and its system library "
-        "libusb-1.0-0, found 'libusb-1.0.so.0: no such file'; install them with "
-        "'pip install open3d' and 'apt-get install libusb-1.0-0'\n"
+        "error: simulated scanning needs the package open3d and its system libraries, "
+        "found 'libusb-1.0.so.0: no such file'; install them with 'pip install open3d' and "
+        "'apt-get install libusb-1.0-0 libgl1 libegl1 libx11-6'\n"
     )
     assert done.stderr == sentence

@@ -1,5 +1,7 @@
 """A folder of labelled scans becomes voxelized scenes, or one sentence."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -25,6 +27,22 @@ def test_scans_come_in_natural_order_with_their_ground_truth(tmp_path):
     voxel_scene, truth = found[0]
     np.testing.assert_array_equal(truth, [1000, 2001, 2001])
     np.testing.assert_array_equal(voxel_scene.instance_ids, [0, 1, 1])
+
+
+def test_scans_in_other_units_and_axes_become_metres_with_z_up(tmp_path):
+    write(tmp_path, "metres")
+    expected = scan.read_scan(tmp_path / "metres.ply")
+    vertices = expected.vertices[:, [0, 2, 1]] * [1000, 1000, -1000]  # y up, millimetres
+    (tmp_path / "other").mkdir()
+    scan.write_scan(
+        tmp_path / "other" / "scan.ply", dataclasses.replace(expected, vertices=vertices)
+    )
+    ((there, _),) = preparing.PreparedScans([tmp_path / "metres.ply"], CLASSES, 0.1)
+    ((found, _),) = preparing.PreparedScans(
+        [tmp_path / "other" / "scan.ply"], CLASSES, 0.1, up_axis="y", scale=0.001
+    )
+    assert found.grid_shape == there.grid_shape
+    np.testing.assert_array_equal(found.coordinates, there.coordinates)
 
 
 def test_a_scan_without_instances_has_no_ground_truth(tmp_path):

@@ -316,6 +316,16 @@ def test_a_loss_that_is_no_number_stops_the_run(data, tmp_path, eager):
     assert latest_step(tmp_path / "run") is None
 
 
+def test_a_step_that_memory_does_not_hold_is_told_in_one_sentence(data, tmp_path, monkeypatch):
+    def fit(*_, **__):
+        raise tf.errors.ResourceExhaustedError(None, None, "OOM when allocating tensor")
+
+    monkeypatch.setattr(keras.Model, "fit", fit)
+    sentence = rf"{data}: expected batches that fit into memory, found none left in step 1; take a"
+    with pytest.raises(ValueError, match=sentence):
+        training.train(str(data), str(tmp_path / "run"), quiet(epochs=1))
+
+
 def test_scenes_without_instances_are_refused(tmp_path):
     scene = dataclasses.replace(box_scene(0), instance_ids=None)
     path = tmp_path / "data"
@@ -498,7 +508,8 @@ def test_scenes_too_large_for_the_memory_are_refused_before_anything_is_written(
     before = dataclasses.replace(quiet(epochs=1), train_split="large")
     for experiment in (changed(epochs=1), before):
         with pytest.raises(
-            ValueError, match=r"scene scene_001: .*found 40000 x 40000 x 20 voxels.* GiB are"
+            ValueError,
+            match=r"scene scene_001: .*40000 x 40000 x 20 voxels.* GiB are .*--recompute",
         ):
             training.train(str(tmp_path / "data"), str(tmp_path / "run"), experiment)
     assert not (tmp_path / "run").exists()

@@ -165,8 +165,8 @@ def test_a_room_in_millimetres_is_told_in_one_sentence():
         voxels.voxelize(scene([[0, 0, 0], [5000, 4000, 2500]]), 0.1)
     assert str(told.value) == (
         "scene desk: expected at most 65536 voxels along each axis and 1.1e+12 in all, found "
-        "50001 x 40001 x 25001 voxels of 0.1 m; give vertices in metres, take a larger voxel size "
-        "or remove points that lie far from the rest"
+        "50001 x 40001 x 25001 voxels of 0.1 m; give vertices in metres (--scale), take a larger "
+        "voxel size or remove points that lie far from the rest"
     )
 
 

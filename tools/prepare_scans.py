@@ -16,6 +16,8 @@ flags.DEFINE_float("voxel_size", 0.01, "Edge length of a voxel, metres.")
 flags.DEFINE_string(
     "label_map", "", "Class ids of the files to read as other ids: their_id:our_id,..."
 )
+flags.DEFINE_enum("up_axis", "z", list(scan.UP_AXES), "The axis of the scans that points up.")
+flags.DEFINE_float("scale", 1.0, "Metres that one of the scans' units is: 0.001 for millimetres.")
 flags.DEFINE_list("scenes", [], "Stems of the files to take; all by default.")
 flags.DEFINE_list("exclude_scenes", [], "Stems of the files to leave out.")
 flags.DEFINE_integer(
@@ -35,6 +37,8 @@ def main() -> None:
         classes,
         FLAGS.voxel_size,
         scan.parse_label_map(FLAGS.label_map),
+        FLAGS.up_axis,
+        FLAGS.scale,
         FLAGS.origin_jitter_seed,
     )
     records.write_data_folder(FLAGS.output_dir, classes, {FLAGS.split: scenes}, FLAGS.overwrite)

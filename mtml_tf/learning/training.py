@@ -23,6 +23,11 @@ from mtml_tf.scene import Instance, VoxelScene
 from mtml_tf.scoring.average_precision import ApTable, average_precision
 from mtml_tf.segmentation.scores import size_statistics
 
+_LESS_MEMORY = (
+    "take a smaller --batch_size or --width, give --recompute, prepare the scenes with a larger "
+    "voxel size, or remove points that lie far from the rest"
+)
+
 
 @dataclasses.dataclass(frozen=True)
 class Experiment:
@@ -154,21 +159,27 @@ def train(
     for epochs, first_step, steps in fits:
         if keras_model.stop_training:
             break
-        keras_model.fit(
-            make_dataset(
-                folder,
-                experiment.train_split,
-                experiment.data,
-                first_step=first_step,
-                num_steps=len(epochs) * steps,
-            ),
-            initial_epoch=epochs.start,
-            epochs=epochs.stop,
-            steps_per_epoch=steps,
-            validation_data=validation_data,
-            callbacks=beside,
-            verbose=0,
-        )
+        try:
+            keras_model.fit(
+                make_dataset(
+                    folder,
+                    experiment.train_split,
+                    experiment.data,
+                    first_step=first_step,
+                    num_steps=len(epochs) * steps,
+                ),
+                initial_epoch=epochs.start,
+                epochs=epochs.stop,
+                steps_per_epoch=steps,
+                validation_data=validation_data,
+                callbacks=beside,
+                verbose=0,
+            )
+        except tf.errors.ResourceExhaustedError as error:  # a GPU's memory is known only then
+            raise ValueError(
+                f"{data_dir}: expected batches that fit into memory, found none left in step "
+                f"{int(optimizer.iterations.numpy()) + 1}; {_LESS_MEMORY}"
+            ) from error
     models.write_weights(run_dir, models.LAST, network)
     return model
 
@@ -310,7 +321,9 @@ def _check_memory(
     """Raises ValueError where a batch of the largest scene would not fit into memory."""
     largest = max(entries, key=lambda entry: math.prod(entry.grid_shape))
     passes *= experiment.data.batch_size * experiment.network.width / 0.5
-    check_grid_memory(f"scene {largest.name}", largest.grid_shape, voxel_size, passes)
+    check_grid_memory(
+        f"scene {largest.name}", largest.grid_shape, voxel_size, passes, advice=_LESS_MEMORY
+    )
 
 
 def _check_validation(folder: DataFolder, trained_on: VoxelScene, config: TrainConfig) -> None:

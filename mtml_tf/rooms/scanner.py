@@ -174,9 +174,9 @@ def _import_open3d() -> types.ModuleType:
         import open3d
     except (ImportError, OSError) as error:
         raise ImportError(
-            "simulated scanning needs the package open3d and its system library libusb-1.0-0, "
-            f"found '{error}'; install them with 'pip install open3d' and "
-            "'apt-get install libusb-1.0-0'"
+            "simulated scanning needs the package open3d and its system libraries, found "
+            f"'{error}'; install them with 'pip install open3d' and 'apt-get install libusb-1.0-0 "
+            "libgl1 libegl1 libx11-6'"
         ) from error
     return open3d
 

@@ -58,6 +58,7 @@ class PreparedScans:
         classes: the classes that they may carry.
         voxel_size: edge length of a voxel, metres.
         label_map: see `scan.read_scan`.
+        up_axis, scale: of the files, see `scan.in_metres`.
         origin_jitter_seed: where given, each grid starts at a random place within a voxel below
             the scan's corner, drawn from this seed and the scene's name.
         turn: degrees; every scan is turned about the vertical axis by a random angle of at most
@@ -69,6 +70,8 @@ class PreparedScans:
     classes: ClassSet
     voxel_size: float
     label_map: Mapping[int, int] = dataclasses.field(default_factory=dict)
+    up_axis: str = "z"
+    scale: float = 1.0
     origin_jitter_seed: int | None = None
     turn: float = 0.0
     suffix: str = ""
@@ -79,7 +82,8 @@ class PreparedScans:
     def __iter__(self) -> Iterator[tuple[VoxelScene, np.ndarray | None]]:
         seen: dict[str, pathlib.Path] = {}
         for path in self.paths:
-            scene = self._varied(scan.read_scan(path, self.label_map))
+            given = scan.read_scan(path, self.label_map)
+            scene = self._varied(scan.in_metres(given, self.up_axis, self.scale))
             if scene.name in seen:
                 raise ValueError(
                     f"{path}: expected a new scene name, found that of {seen[scene.name]}"

@@ -79,7 +79,7 @@ def voxelize(
         raise ValueError(
             f"{owner}: expected at most {_MAX_SIZE} voxels along each axis and {_MAX_VOXELS:.2g} "
             f"in all, found {' x '.join(f'{size:.6g}' for size in extent + 1)} voxels of "
-            f"{voxel_size:g} m; give vertices in metres, {_ADVICE}"
+            f"{voxel_size:g} m; give vertices in metres (--scale), {_ADVICE}"
         )
     sizes = [int(size) + 1 for size in extent]
     grid_shape = (sizes[0] + sizes[0] % 2, sizes[1] + sizes[1] % 2, sizes[2] + sizes[2] % 2)
@@ -189,6 +189,7 @@ def check_grid_memory(
     voxel_size: float,
     passes: float = 1.0,
     available_bytes: int | None = None,
+    advice: str = _ADVICE,
 ) -> None:
     """Raises ValueError where the network's dense grid would need more memory than there is.
 
@@ -198,6 +199,7 @@ def check_grid_memory(
         voxel_size: edge length, metres; for the sentence.
         passes: see `grid_memory`.
         available_bytes: memory to compare with; that of the machine by default.
+        advice: what to do, the end of the sentence.
 
     Raises:
         ValueError: `grid_memory(grid_shape, passes)` is above `available_bytes`.
@@ -210,7 +212,7 @@ def check_grid_memory(
             f"{owner}: expected a grid that fits into memory, found "
             f"{' x '.join(str(size) for size in grid_shape)} voxels of {voxel_size:g} m, which "
             f"need about {needed / _GIB:.3g} GiB where {available_bytes / _GIB:.3g} GiB are "
-            f"available; {_ADVICE}"
+            f"available; {advice}"
         )
 
 
