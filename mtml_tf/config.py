@@ -3,6 +3,7 @@
 import dataclasses
 from collections.abc import Mapping
 
+EXECUTIONS = ("occupied", "dense")
 PRECISIONS = ("float32", "bfloat16")
 
 
@@ -226,9 +227,7 @@ class TrainConfig:
         _require(self.learning_rate > 0, "a learning_rate above 0", self.learning_rate)
         _require(self.decay in ("constant", "cosine"), "decay constant or cosine", self.decay)
         _require(
-            self.execution in ("occupied", "dense"),
-            "execution occupied or dense",
-            self.execution,
+            self.execution in EXECUTIONS, f"execution {' or '.join(EXECUTIONS)}", self.execution
         )
         _require(
             self.precision in PRECISIONS, f"precision {' or '.join(PRECISIONS)}", self.precision

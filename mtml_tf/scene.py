@@ -78,7 +78,7 @@ class VoxelScene:
             all there is (the toy scenes).
 
     Raises:
-        ValueError: rows that do not match, or a coordinate outside the grid.
+        ValueError: rows that do not match, a coordinate outside the grid, or a voxel twice.
     """
 
     name: str
@@ -109,6 +109,10 @@ class VoxelScene:
                 f"found {self.coordinates.min(axis=0).tolist()} to "
                 f"{self.coordinates.max(axis=0).tolist()}"
             )
+        keys = np.sort(np.ravel_multi_index(tuple(self.coordinates.T), self.grid_shape))
+        if len(twice := keys[1:][keys[1:] == keys[:-1]]):
+            voxel = [int(index) for index in np.unravel_index(twice[0], self.grid_shape)]
+            raise ValueError(f"scene {self.name}: expected every voxel once, found {voxel} twice")
 
     @property
     def num_vertices(self) -> int:

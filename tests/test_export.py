@@ -262,6 +262,13 @@ def test_coordinates_below_0_are_refused_by_the_graph(signatures):
         occupied(signatures, [[0, -1, 0]], [2])
 
 
+def test_a_voxel_that_comes_twice_is_refused_by_the_graph(signatures):
+    with pytest.raises(tf.errors.InvalidArgumentError) as caught:
+        occupied(signatures, [[0, 1, 2], [3, 1, 0], [1, 1, 1], [3, 1, 0]], [2, 2, 3, 7])
+    assert "expected every voxel once, found" in str(caught.value)
+    assert "[[3 1 0]]" in str(caught.value)
+
+
 def test_rows_that_do_not_match_are_refused_by_the_graph(signatures):
     with pytest.raises(tf.errors.InvalidArgumentError, match="each row of coordinates, found"):
         occupied(signatures, [[0, 1, 0], [0, 2, 0]], [2])

@@ -1,7 +1,10 @@
 """Tests of mtml_tf.segmentation.mean_shift."""
 
+import time
+
 import numpy as np
 import pytest
+from scipy import spatial
 from sklearn import cluster, metrics
 
 from mtml_tf.segmentation.mean_shift import mean_shift
@@ -164,3 +167,29 @@ def test_a_bandwidth_of_zero_is_refused():
 def test_features_of_another_shape_are_refused():
     with pytest.raises(ValueError, match=r"expected features of shape \[M, E\], found \[3\]"):
         mean_shift(np.zeros(3, np.float32), 1.0)
+
+
+@pytest.mark.parametrize("size", [5, 8, 16])
+def test_long_features_are_found_wherever_they_lie_in_their_cell(size):
+    labels, centres = mean_shift(np.full((3, size), 0.49, np.float32), 1.0)
+    np.testing.assert_array_equal(labels, [0, 0, 0])
+    np.testing.assert_allclose(centres, np.full((1, size), 0.49), atol=1e-6)
+
+
+def test_no_cluster_of_long_features_is_lost():
+    random = np.random.default_rng(0)
+    places = random.uniform(-20, 20, (200, 8))
+    features = np.repeat(places, 5, axis=0) + random.normal(0, 0.02, (1000, 8))
+    labels, centres = mean_shift(features.astype(np.float32), 1.0)
+    assert len(centres) == 200
+    assert metrics.adjusted_rand_score(np.repeat(np.arange(200), 5), labels) == 1
+
+
+def test_thousands_of_modes_take_no_quadratic_time():
+    features = np.random.default_rng(0).uniform(-10, 10, (20_000, 4))
+    start = time.process_time()
+    _, centres = mean_shift(features, 0.6)
+    assert time.process_time() - start < 5
+    distances, _ = spatial.KDTree(centres).query(centres, k=2)
+    assert len(centres) > 10_000
+    assert distances[:, 1].min() > 0.6 * (1 - 1e-6)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 import re
 
 import hypothesis
@@ -38,9 +39,10 @@ def assert_same_scene(found, expected):
 
 @st.composite
 def voxel_scenes(draw):
-    count = draw(st.integers(0, 12))
     grid_shape = draw(st.tuples(*[st.integers(1, 1 << 16)] * 3))
-    axes = [arrays.arrays(np.int32, count, elements=st.integers(0, n - 1)) for n in grid_shape]
+    keys = draw(st.lists(st.integers(0, math.prod(grid_shape) - 1), max_size=12, unique=True))
+    count = len(keys)
+    places = np.unravel_index(np.array(keys, np.int64), grid_shape)
     int32 = st.integers(-(2**31), 2**31 - 1)
     ids = arrays.arrays(np.int32, count, elements=int32)
     float32 = st.floats(width=32, allow_nan=False)
@@ -53,7 +55,7 @@ def voxel_scenes(draw):
     number = st.floats(allow_nan=False, allow_infinity=False)
     return VoxelScene(
         name=draw(st.text(min_size=1)),
-        coordinates=np.stack([draw(axis) for axis in axes], axis=1),
+        coordinates=np.stack(places, axis=1).astype(np.int32),
         grid_shape=grid_shape,
         voxel_size=draw(number),
         origin=draw(arrays.arrays(np.float64, 3, elements=number)),

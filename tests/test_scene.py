@@ -41,6 +41,12 @@ def test_a_voxel_outside_the_grid_is_refused(outside):
         VoxelScene(**{**VOXELS, "coordinates": coordinates})
 
 
+def test_a_voxel_that_comes_twice_is_refused():
+    coordinates = np.array([[0, 0, 0], [1, 2, 3], [1, 2, 2], [1, 2, 3]], np.int32)
+    with pytest.raises(ValueError, match=r"scene a: expected every voxel once, found \[1, 2, 3\]"):
+        VoxelScene("a", coordinates, (4, 4, 4), 0.1, np.zeros(3), np.zeros(4, np.int32))
+
+
 def test_a_scene_without_a_voxel_is_a_scene():
     empty = {"coordinates": np.zeros((0, 3), np.int32), "semantic_ids": np.zeros(0, np.int32)}
     assert len(VoxelScene(**{**VOXELS, **empty}).coordinates) == 0

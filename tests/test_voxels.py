@@ -143,7 +143,6 @@ def test_a_grid_that_no_memory_holds_can_be_prepared():
     corner = [400, 400, 40]
     found = voxels.voxelize(scene([corner, [0, 0, 0]]), 0.02)
     assert found.grid_shape == (20002, 20002, 2002)
-    assert voxels.grid_memory(found.grid_shape) > 1 << 49
     np.testing.assert_array_equal(found.coordinates, [[0, 0, 0], [20000, 20000, 2000]])
     np.testing.assert_array_equal(found.vertex_to_voxel, [1, 0])
 
@@ -168,23 +167,6 @@ def test_a_room_in_millimetres_is_told_in_one_sentence():
         "50001 x 40001 x 25001 voxels of 0.1 m; give vertices in metres (--scale), take a larger "
         "voxel size or remove points that lie far from the rest"
     )
-
-
-def test_the_memory_of_a_grid_grows_with_its_voxels_and_the_passes():
-    assert voxels.grid_memory((1024, 1024, 2)) == 1 << 31
-    assert voxels.grid_memory((1024, 1024, 2), passes=3.5) == 7 << 30
-    assert voxels.grid_memory((1 << 16, 1 << 16, 1 << 16)) == 1 << 58
-
-
-def test_the_needed_and_the_available_memory_are_told():
-    voxels.check_grid_memory("scene a", (1024, 1024, 2), 0.01, available_bytes=1 << 31)
-    sentence = "found 1024 x 1024 x 4 voxels of 0.01 m, which need about 4 GiB where 2 GiB are"
-    with pytest.raises(ValueError, match="scene a: .*" + sentence):
-        voxels.check_grid_memory("scene a", (1024, 1024, 4), 0.01, available_bytes=1 << 31)
-
-
-def test_the_available_memory_is_that_of_a_computer():
-    assert 1 << 27 < voxels.available_memory() < 1 << 50
 
 
 def test_devoxelize_refuses_voxels_without_vertices_and_wrong_counts():

@@ -6,8 +6,8 @@ grid ends, gives them the values that the whole grid would.
 """
 
 import dataclasses
+import functools
 import itertools
-import math
 from collections.abc import Iterator
 
 import numpy as np
@@ -20,6 +20,7 @@ Shape = tuple[int, int, int]
 
 # Blocks are made for no fewer voxels along an axis: the rest of a block is computed in vain.
 _SMALLEST_CORE = 16
+_MOST_PARTS = 100  # along an axis
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,29 +48,38 @@ def halo(config: NetworkConfig) -> int:
     return half + half % 2
 
 
-def split_grid(grid_shape: Shape, halo: int, most_voxels: int) -> list[Block]:
+def split_grid(grid_shape: Shape, reach: int, most_voxels: int) -> list[Block]:
     """Returns blocks whose cores fill the grid, each of at most `most_voxels` voxels.
 
-    The axis along which a block is longest is halved until all blocks are small enough.
+    Of all ways to cut the axes into equal parts, the one that computes the fewest voxels.
 
     Args:
         grid_shape: (X, Y, Z), even.
-        halo: see `halo`.
+        reach: see `halo`.
         most_voxels: of a block with its halo.
 
     Returns:
         At least one block; none at all where even the smallest blocks are too large.
     """
-    parts = [1, 1, 1]
-    while True:
-        blocks = _blocks(grid_shape, parts, halo)
-        if max(math.prod(block.grid_shape) for block in blocks) <= most_voxels:
-            return blocks
-        cores = [size / count for size, count in zip(grid_shape, parts, strict=True)]
-        axis = int(np.argmax(cores))
-        if cores[axis] < 2 * _SMALLEST_CORE:
-            return []
-        parts[axis] += 1
+    lengths = [  # of the boxes, for each number of parts along each axis
+        [
+            [high - low for _, (low, high) in _intervals(size, count, reach)]
+            for count in range(1, min(max(1, size // _SMALLEST_CORE), _MOST_PARTS) + 1)
+        ]
+        for size in grid_shape
+    ]
+    totals, largest = (
+        functools.reduce(
+            np.multiply.outer,
+            (np.array([measure(boxes) for boxes in axis], np.float64) for axis in lengths),
+        )
+        for measure in (sum, max)
+    )
+    totals[largest > most_voxels] = np.inf
+    best = np.unravel_index(np.argmin(totals), totals.shape)
+    if np.isinf(totals[best]):
+        return []
+    return _blocks(grid_shape, [int(index) + 1 for index in best], reach)
 
 
 def crop(scene: VoxelScene, block: Block) -> tuple[VoxelScene, Array, Array]:
@@ -99,9 +109,9 @@ def _within(coordinates: Array, box: tuple[Shape, Shape]) -> Array:
     return np.all((coordinates >= low) & (coordinates < high), axis=1)
 
 
-def _blocks(grid_shape: Shape, parts: list[int], halo: int) -> list[Block]:
+def _blocks(grid_shape: Shape, parts: list[int], reach: int) -> list[Block]:
     axes = [
-        list(_intervals(size, count, halo)) for size, count in zip(grid_shape, parts, strict=True)
+        list(_intervals(size, count, reach)) for size, count in zip(grid_shape, parts, strict=True)
     ]
     blocks = []
     for x, y, z in itertools.product(*axes):
@@ -111,9 +121,9 @@ def _blocks(grid_shape: Shape, parts: list[int], halo: int) -> list[Block]:
 
 
 def _intervals(
-    size: int, count: int, halo: int
+    size: int, count: int, reach: int
 ) -> Iterator[tuple[tuple[int, int], tuple[int, int]]]:
     """Core and box of each part along one axis."""
     bounds = [size * part // count // 2 * 2 for part in range(count)] + [size]
     for low, high in itertools.pairwise(bounds):
-        yield (low, high), (max(0, low - halo), min(size, high + halo))
+        yield (low, high), (max(0, low - reach), min(size, high + reach))

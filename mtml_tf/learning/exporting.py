@@ -36,7 +36,7 @@ from mtml_tf.classes import ClassSet, encode_classes
 from mtml_tf.learning.backend import keras, tf
 from mtml_tf.learning.models import Model, decode_model_config, encode_model_config
 from mtml_tf.learning.network import DilatedConv3D
-from mtml_tf.learning.voxel_network import VoxelNetwork
+from mtml_tf.learning.voxel_network import VoxelNetwork, network_inputs
 
 OCCUPIED, OCCUPIED_FEATURES, DENSE = "occupied", "occupied_features", "dense"
 DESCRIPTION = "description"
@@ -172,7 +172,7 @@ def _exported(model: Model, assets: pathlib.Path) -> tuple[tf.Module, dict[str, 
 
     channels = model.config.network.input_channels
     of_features = module.network.get_concrete_function(
-        _network_inputs(features=tf.TensorSpec([None, None, channels], tf.float32))
+        network_inputs(features=tf.TensorSpec([None, None, channels], tf.float32))
     )
     by_features = _by_features(of_features, channels)
     signatures = {
@@ -184,19 +184,11 @@ def _exported(model: Model, assets: pathlib.Path) -> tuple[tf.Module, dict[str, 
     # Otherwise the input are features that are no classes.
     if channels == len(model.config.classes):
         of_channels = module.network.get_concrete_function(
-            _network_inputs(channels=tf.TensorSpec([None, None], tf.int32))
+            network_inputs(channels=tf.TensorSpec([None, None], tf.int32))
         )
         signatures[OCCUPIED] = _by_class_ids(of_channels, model.config.classes)
     default = tf.saved_model.DEFAULT_SERVING_SIGNATURE_DEF_KEY
     return module, {default: signatures[OCCUPIED], **signatures}
-
-
-def _network_inputs(**values: tf.TensorSpec) -> dict[str, tf.TensorSpec]:
-    return {
-        "coordinates": tf.TensorSpec([None, None, 3], tf.int32),
-        "grid_shape": tf.TensorSpec([None, 3], tf.int32),
-        **values,
-    }
 
 
 def _portable(model: Model) -> VoxelNetwork:
@@ -257,6 +249,7 @@ def _at_voxels(network: Network, coordinates: tf.Tensor, name: str, values: tf.T
         _require(rows[0] == rows[1], "expected one input for each row of coordinates, found", rows),
         # Rows below 0 would be taken for padding.
         _require(coordinates >= 0, "expected coordinates of at least 0, found", coordinates),
+        _require_each_once(coordinates),
     ]
     with tf.control_dependencies(checks):
         # The largest of no coordinates at all would be the smallest integer.
@@ -264,6 +257,18 @@ def _at_voxels(network: Network, coordinates: tf.Tensor, name: str, values: tf.T
         inputs = {"coordinates": coordinates, "grid_shape": sizes + sizes % 2, name: values}
         outputs = network({key: value[None] for key, value in inputs.items()})
     return {key: value[0] for key, value in outputs.items()}
+
+
+def _require_each_once(coordinates: tf.Tensor) -> tf.Operation:
+    """Refuses a voxel that is given twice."""
+    sizes = tf.cast(tf.reduce_max(coordinates, axis=0), tf.int64) + 1
+    x, y, z = tf.unstack(tf.cast(coordinates, tf.int64), axis=1)
+    _, first, count = tf.unique_with_counts((x * sizes[1] + y) * sizes[2] + z)
+    is_alone = tf.gather(count, first) == 1
+    twice = tf.boolean_mask(coordinates, ~is_alone)
+    return tf.debugging.Assert(
+        tf.reduce_all(is_alone), ["expected every voxel once, found", twice[:1]]
+    )
 
 
 def _require(condition: tf.Tensor, expected: str, found: tf.Tensor) -> tf.Operation:

@@ -15,10 +15,10 @@ from mtml_tf.classes import ClassSet
 from mtml_tf.config import NetworkConfig, SegmentConfig
 from mtml_tf.learning.backend import tf
 from mtml_tf.learning.blocks import Block, crop, halo, split_grid
+from mtml_tf.learning.memory import MOST_VOXELS, available_memory, bytes_per_voxel, too_large
 from mtml_tf.learning.network import DIRECTION_SIZE
 from mtml_tf.learning.pipeline import batch_of_one, num_channels
-from mtml_tf.learning.voxel_network import VoxelNetwork
-from mtml_tf.scans.voxels import available_memory, check_grid_memory, grid_memory
+from mtml_tf.learning.voxel_network import VoxelNetwork, network_inputs
 from mtml_tf.scene import Instance, VoxelScene
 from mtml_tf.segmentation.segment import segment
 
@@ -91,18 +91,19 @@ class Model:
 
     def _predict_as_memory_allows(self, scene: VoxelScene) -> tuple[np.ndarray, np.ndarray]:
         """Evaluates the whole grid where memory allows, otherwise the blocks that it allows."""
-        passes = self.config.network.width / 0.5
-        bytes_per_voxel = grid_memory((1, 1, 1), passes)
-        most_voxels = available_memory() // bytes_per_voxel
+        network = self.config.network
+        for_a_voxel = bytes_per_voxel(network)
+        most_voxels = min(MOST_VOXELS, int(available_memory() / for_a_voxel))
         while True:
-            blocks = split_grid(scene.grid_shape, halo(self.config.network), most_voxels)
+            blocks = split_grid(scene.grid_shape, halo(network), most_voxels)
             if not blocks:
-                check_grid_memory(
+                raise too_large(
                     f"scene {scene.name}",
                     scene.grid_shape,
                     scene.voxel_size,
-                    passes,
-                    most_voxels * bytes_per_voxel,
+                    math.prod(scene.grid_shape) * for_a_voxel,
+                    most_voxels * for_a_voxel,
+                    "take a larger voxel size or remove points that lie far from the rest",
                 )
             if len(blocks) > 1:
                 logging.info("scene %s: in %d blocks, to fit into memory", scene.name, len(blocks))
@@ -142,8 +143,17 @@ class Model:
 
     @functools.cached_property
     def _call(self) -> Callable[[dict[str, tf.Tensor]], dict[str, tf.Tensor]]:
-        """The network as one graph for scenes of any size."""
-        return tf.function(lambda inputs: self.network(inputs), reduce_retracing=True)
+        """The network as one graph for scenes of any size, and one for features."""
+        of_channels, of_features = (
+            tf.function(
+                lambda inputs: self.network(inputs), input_signature=[network_inputs(**values)]
+            )
+            for values in (
+                {"channels": tf.TensorSpec([None, None], tf.int32)},
+                {"features": tf.TensorSpec([None, None, self.config.network.input_channels])},
+            )
+        )
+        return lambda inputs: (of_features if "features" in inputs else of_channels)(inputs)
 
 
 def encode_model_config(config: ModelConfig) -> str:

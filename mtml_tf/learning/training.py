@@ -14,11 +14,12 @@ from mtml_tf.config import DataConfig, LossConfig, NetworkConfig, SegmentConfig,
 from mtml_tf.learning import callbacks, models, tensorboard
 from mtml_tf.learning.backend import keras, tf
 from mtml_tf.learning.losses import MultiTaskLoss
+from mtml_tf.learning.memory import bytes_per_voxel, check_grid
 from mtml_tf.learning.pipeline import make_dataset, num_channels, training_scenes
 from mtml_tf.learning.records import DataFolder, RecordEntry
 from mtml_tf.learning.voxel_network import VoxelNetwork
 from mtml_tf.scans.semantic_input import fault_of_probabilities
-from mtml_tf.scans.voxels import check_grid_memory, on_vertices
+from mtml_tf.scans.voxels import on_vertices
 from mtml_tf.scene import Instance, VoxelScene
 from mtml_tf.scoring.average_precision import ApTable, average_precision
 from mtml_tf.segmentation.scores import size_statistics
@@ -83,11 +84,10 @@ def train(
         tf.config.experimental.enable_op_determinism()
 
     model_config = describe(folder, experiment)
-    # A step keeps about three forward passes: activations, their gradients, and what is at work.
-    _check_memory(entries, model_config.voxel_size, experiment, 3)
+    _check_memory(entries, model_config.voxel_size, experiment, is_training=True)
     if config.validation_split:
         validated = folder.entries(config.validation_split)
-        _check_memory(validated, model_config.voxel_size, experiment, 1)
+        _check_memory(validated, model_config.voxel_size, experiment, is_training=False)
         _check_validation(folder, folder.scene(entries[0]), config)
     _check_same_model(run_dir, model_config)
     strategy = _strategy(config.strategy, experiment.data.batch_size)
@@ -316,14 +316,15 @@ def _strategy(name: str, batch_size: int) -> tf.distribute.Strategy:
 
 
 def _check_memory(
-    entries: list[RecordEntry], voxel_size: float, experiment: Experiment, passes: float
+    entries: list[RecordEntry], voxel_size: float, experiment: Experiment, is_training: bool
 ) -> None:
     """Raises ValueError where a batch of the largest scene would not fit into memory."""
     largest = max(entries, key=lambda entry: math.prod(entry.grid_shape))
-    passes *= experiment.data.batch_size * experiment.network.width / 0.5
-    check_grid_memory(
-        f"scene {largest.name}", largest.grid_shape, voxel_size, passes, advice=_LESS_MEMORY
+    config = experiment.train
+    for_a_voxel = experiment.data.batch_size * bytes_per_voxel(
+        experiment.network, config.execution, is_training, config.recompute
     )
+    check_grid(f"scene {largest.name}", largest.grid_shape, voxel_size, for_a_voxel, _LESS_MEMORY)
 
 
 def _check_validation(folder: DataFolder, trained_on: VoxelScene, config: TrainConfig) -> None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from mtml_tf.config import NetworkConfig
+from mtml_tf.config import EXECUTIONS, NetworkConfig
 from mtml_tf.learning import network, occupied
 from mtml_tf.learning.backend import keras, tf
 
@@ -45,6 +45,8 @@ class VoxelNetwork(keras.Model):
         """
         super().__init__(name="mtml")
         self.config = config
+        if execution not in EXECUTIONS:
+            raise ValueError(f"expected execution {' or '.join(EXECUTIONS)}, found {execution}")
         self._is_dense = execution == "dense"
         self.dense = network.build_network(config, not self._is_dense, precision)
         stem, pool, join = (
@@ -129,6 +131,15 @@ class VoxelNetwork(keras.Model):
         x = tf.nn.relu(occupied.transposed_convolution(voxels, half, kernel) + bias)  # [m, 128]
         x = tf.nn.relu(x @ matrix + second_bias)
         return tf.cast(x, last.compute_dtype) @ _matrix(last) + last.bias  # [m, 3 + E]
+
+
+def network_inputs(**values: tf.TensorSpec) -> dict[str, tf.TensorSpec]:
+    """Returns what `VoxelNetwork` takes, for scenes of any size; `values`: channels or features."""
+    return {
+        "coordinates": tf.TensorSpec([None, None, 3], tf.int32),
+        "grid_shape": tf.TensorSpec([None, 3], tf.int32),
+        **values,
+    }
 
 
 def _matrix(layer: keras.layers.Layer) -> tf.Tensor:

@@ -2,23 +2,16 @@
 
 import dataclasses
 import math
-import pathlib
-import sys
 
 import numpy as np
 
 from mtml_tf.classes import ClassSet
 from mtml_tf.scene import Instance, Scene, VoxelScene
 
-# One forward pass at half width keeps, at each voxel of the grid, the 128 channels of the
-# transposed convolution and twice the 64 channels of the head, as float32.
-NETWORK_BYTES_PER_VOXEL = 4 * (128 + 64 + 64)
-_GIB = 1 << 30
 _MAX_SIZE = 1 << 16  # along an axis; what a record of a data folder holds
 # Voxels of a grid, occupied or not. A hundred times a large building at 2 cm, and less than a room
 # at 10 cm whose millimetres are taken for metres; keys of voxels have 64 bits.
 _MAX_VOXELS = 1 << 40
-_ADVICE = "take a larger voxel size or remove points that lie far from the rest"
 
 
 def voxelize(
@@ -79,7 +72,8 @@ def voxelize(
         raise ValueError(
             f"{owner}: expected at most {_MAX_SIZE} voxels along each axis and {_MAX_VOXELS:.2g} "
             f"in all, found {' x '.join(f'{size:.6g}' for size in extent + 1)} voxels of "
-            f"{voxel_size:g} m; give vertices in metres (--scale), {_ADVICE}"
+            f"{voxel_size:g} m; give vertices in metres (--scale), take a larger voxel size "
+            "or remove points that lie far from the rest"
         )
     sizes = [int(size) + 1 for size in extent]
     grid_shape = (sizes[0] + sizes[0] % 2, sizes[1] + sizes[1] % 2, sizes[2] + sizes[2] % 2)
@@ -171,66 +165,6 @@ def on_vertices(instance: Instance, scene: VoxelScene) -> Instance:
     is_member[instance.indices] = True
     vertices = np.flatnonzero(is_member[scene.vertex_to_voxel]).astype(np.int32)
     return Instance(instance.class_id, instance.score, vertices)
-
-
-def grid_memory(grid_shape: tuple[int, int, int], passes: float = 1.0) -> int:
-    """Returns about how much memory, bytes, the network needs for a dense grid.
-
-    Args:
-        grid_shape: (X, Y, Z), voxels.
-        passes: how many times the memory of one forward pass at half width is needed.
-    """
-    return math.ceil(math.prod(grid_shape) * NETWORK_BYTES_PER_VOXEL * passes)
-
-
-def check_grid_memory(
-    owner: str,
-    grid_shape: tuple[int, int, int],
-    voxel_size: float,
-    passes: float = 1.0,
-    available_bytes: int | None = None,
-    advice: str = _ADVICE,
-) -> None:
-    """Raises ValueError where the network's dense grid would need more memory than there is.
-
-    Args:
-        owner: what the grid belongs to, as it is named in the sentence.
-        grid_shape: (X, Y, Z), voxels.
-        voxel_size: edge length, metres; for the sentence.
-        passes: see `grid_memory`.
-        available_bytes: memory to compare with; that of the machine by default.
-        advice: what to do, the end of the sentence.
-
-    Raises:
-        ValueError: `grid_memory(grid_shape, passes)` is above `available_bytes`.
-    """
-    if available_bytes is None:
-        available_bytes = available_memory()
-    needed = grid_memory(grid_shape, passes)
-    if needed > available_bytes:
-        raise ValueError(
-            f"{owner}: expected a grid that fits into memory, found "
-            f"{' x '.join(str(size) for size in grid_shape)} voxels of {voxel_size:g} m, which "
-            f"need about {needed / _GIB:.3g} GiB where {available_bytes / _GIB:.3g} GiB are "
-            f"available; {advice}"
-        )
-
-
-def available_memory() -> int:
-    """Returns the memory, bytes, that a new process can have without swapping.
-
-    A container's limit counts where it is lower. Where a system does not tell, nothing is refused.
-    """
-    limit = sys.maxsize
-    container = pathlib.Path("/sys/fs/cgroup/memory.max")
-    if container.is_file() and (text := container.read_text(encoding="ascii").strip()).isdecimal():
-        limit = int(text)
-    meminfo = pathlib.Path("/proc/meminfo")
-    if meminfo.is_file():
-        for line in meminfo.read_text(encoding="ascii").splitlines():
-            if line.startswith("MemAvailable:"):
-                return min(limit, int(line.split()[1]) * 1024)
-    return limit
 
 
 def _majority(groups: np.ndarray, ids: np.ndarray, num_groups: int) -> np.ndarray:

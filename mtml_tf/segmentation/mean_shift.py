@@ -64,11 +64,22 @@ def mean_shift(features: Array, bandwidth: float) -> tuple[Array, Array]:
     sizes = np.diff(starts, append=len(order)).astype(np.float64)
     means = np.add.reduceat(points[order], starts, axis=0) / sizes[:, None]
     order, starts = _cells(means, 1.0)
-    modes, _ = _climb(_in_blocks(means, sizes), np.round(means[order[starts]]))
+    windows = _onto_points(np.round(means[order[starts]]), means)
+    modes, _ = _climb(_in_blocks(means, sizes), windows)
+    modes = _onto_points(modes, points)
     modes, counts = _climb(_in_blocks(points, np.ones(len(points))), modes)
     centres = _without_duplicates(modes, counts)
     _, labels = spatial.KDTree(centres).query(points)
     return labels.astype(np.int32), (centres * bandwidth).astype(np.float32)
+
+
+def _onto_points(windows: Array, points: Array) -> Array:
+    """Returns unit windows [S, E], those that are empty moved to the nearest point.
+
+    From five dimensions on the corner of a cell is further than 1 from the middle.
+    """
+    distances, nearest = spatial.KDTree(points).query(windows)
+    return np.where(distances[:, None] > 1, points[nearest], windows)
 
 
 def _cells(points: Array, width: float) -> tuple[Array, Array]:
@@ -169,8 +180,9 @@ def _window_means(blocks: _Blocks, windows: Array) -> tuple[Array, Array]:
 def _without_duplicates(modes: Array, counts: Array) -> Array:
     """Returns the modes [K, E], best first, that have no better one within a bandwidth."""
     modes = modes[np.lexsort((*modes.T[::-1], -counts))]
-    kept = np.ones(len(modes), bool)
+    near, kept = spatial.KDTree(modes), np.ones(len(modes), bool)
     for row, mode in enumerate(modes):
         if kept[row]:
-            kept[row + 1 :] &= ((modes[row + 1 :] - mode) ** 2).sum(axis=1) > 1
+            kept[near.query_ball_point(mode, 1)] = False
+            kept[row] = True
     return modes[kept]
