@@ -99,9 +99,9 @@ def measure(
 def define_flags() -> None:
     """Defines the flags; here, so that other code can import this module beside its like."""
     flags.DEFINE_string("rooms_dir", "data/rooms_raw", "Rooms of tools/make_rooms.py.")
-    flags.DEFINE_string("semantic_dir", "", "Their predicted labels; by default those of the tool.")
+    flags.DEFINE_string("semantic_dir", "", "Predicted labels; by default the tool's.")
     flags.DEFINE_string("split", "train", "Split to measure.")
-    flags.DEFINE_integer("num_scenes", 16, "How many of its first; 0 for all.", lower_bound=0)
+    flags.DEFINE_integer("num_scenes", 16, "Scenes, its first; 0 for all.", lower_bound=0)
 
 
 def main() -> None:

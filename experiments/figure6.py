@@ -92,11 +92,11 @@ def draw_row(
 def define_flags() -> None:
     """Defines the flags; here, so that other code can import this module beside its like."""
     flags.DEFINE_string("data_dir", "data/rooms", "Data folder.")
-    flags.DEFINE_string("split", "val", "Its split.")
+    flags.DEFINE_string("split", "val", "Split of the data folder.")
     flags.DEFINE_string("scannet_dir", "data/rooms_raw", "The raw scenes.")
     flags.DEFINE_string("run_dir", "runs/rooms", "Run folder of a trained model.")
     flags.DEFINE_list("scenes", [], "Scenes to draw; the first one where empty.")
-    flags.DEFINE_float("bandwidth", 1.0, "Of the mean shift.", lower_bound=1e-6)
+    flags.DEFINE_float("bandwidth", 1.0, "Of the mean shift (paper section 3.2).", lower_bound=1e-6)
     flags.DEFINE_string("output_png", None, "Picture to write.")
     flags.DEFINE_integer("width", 420, "Of one view, pixels.", lower_bound=1)
     flags.DEFINE_bool("overwrite", False, "Replace a picture that exists.")

@@ -3,6 +3,7 @@
 What the programs say of their own flags, so that the page can't tell anything else.
 """
 
+import ast
 import concurrent.futures
 import dataclasses
 import pathlib
@@ -52,7 +53,7 @@ PAPER: dict[type, dict[str, str]] = {
         "decay": "-",
         "validation_split": "4, Datasets",
         "validation_scenes": "-",
-        "ap_every": "4, Metrics",
+        "ap_every": "-",
         "min_vertices": "-",
         "checkpoint_every": "-",
         "max_minutes": "-",
@@ -66,7 +67,7 @@ PAPER: dict[type, dict[str, str]] = {
         "bandwidths": "3.2, Post-processing",
         "propose_clusters": "3.2, Post-processing",
         "propose_cluster_components": "3.2, Post-processing",
-        "propose_label_components": "4, Baselines",
+        "propose_label_components": "3.2, Post-processing",
         "connectivity": "-",
         "feature_threshold": "3.2, Post-processing",
         "direction_weight": "3.2, Post-processing",
@@ -90,39 +91,75 @@ _HEAD = """\
 
 `--helpfull` of a program says the same. All take `--flagfile=F` as well, a file with a flag in each
 line (`experiments/*.cfg`), and `--verbosity=1` for tracebacks. A flag that is true or false is
-given as `--name` or `--noname`, a list with commas. Made by `python -m experiments.flag_page
---output_md=docs/flags.md --overwrite`.
+given as `--name` or `--noname`, a list with commas. Sections are the paper's. Made by
+`python -m experiments.flag_page --output_md=docs/flags.md --overwrite`.
 """
 _OF_SETTINGS = """\
-Where the paper has a setting (a section, or an equation in section 3.2) stands in the last column;
-the others are ours. A setting without a default is the model's.
+The last column tells the paper's section, or its equation in section 3.2, that has a setting, with
+or without a value for it; -: not in the paper.
 """
+_OF_THE_MODEL = "A setting that is not given is the model's.\n"
 
 # Programs that take settings of the method.
 SETTINGS: dict[str, tuple[type, ...]] = {
     "-m mtml_tf.train": tuple(PAPER),
     "-m mtml_tf.predict": (SegmentConfig,),
+    "tools/view.py": (DataConfig,),
 }
+# Defaults that are not the same on every machine, and what the page says instead.
+DEFAULTS_OF_MACHINE = {("tools/make_toy.py", "workers"): "the number of cores"}
 
 
 @dataclasses.dataclass(frozen=True)
 class Flag:
-    """What a program says of one of its flags."""
+    """What a program says of one of its flags.
+
+    Attributes:
+        name: without dashes.
+        default: as it is typed; empty where there is none.
+        meaning: its help, and what may be given.
+    """
 
     name: str
     default: str
     meaning: str
 
 
-def programs() -> list[str]:
-    """Returns what follows `python` for every program: `-m mtml_tf.train`, `tools/view.py` ..."""
+@dataclasses.dataclass(frozen=True)
+class Program:
+    """What the source of a program says of it.
+
+    Attributes:
+        command: what follows `python`: `-m mtml_tf.train`, `tools/view.py` ...
+        summary: a sentence.
+        required: names of the flags without which it does not run.
+    """
+
+    command: str
+    summary: str
+    required: frozenset[str]
+
+
+def find_programs() -> list[Program]:
+    """Returns every program: the files that call `program.run`."""
     found = []
     for folder in FOLDERS:
         for path in sorted((ROOT / folder).glob("*.py")):
-            if "program.run(main" in path.read_text(encoding="utf-8"):
-                is_tool = folder == "tools"
-                found.append(f"tools/{path.name}" if is_tool else f"-m {folder}.{path.stem}")
+            command = f"tools/{path.name}" if folder == "tools" else f"-m {folder}.{path.stem}"
+            found += parse_program(command, path.read_text(encoding="utf-8"))
     return found
+
+
+def parse_program(command: str, source: str) -> list[Program]:
+    """Returns the program whose source this is; none where it is no program."""
+    tree = ast.parse(source)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == "program.run":
+            required = [ast.literal_eval(given.value) for given in node.keywords]
+            first, *_ = (ast.get_docstring(tree) or "").splitlines() or [""]
+            summary = re.sub(r"[.:]?( *`python .*)?$", ".", first, count=1)
+            return [Program(command, summary, frozenset(*required))]
+    return []
 
 
 def read_flags(command: str) -> list[Flag]:
@@ -149,39 +186,46 @@ def read_flags(command: str) -> list[Flag]:
     return sorted(found, key=lambda flag: flag.name)
 
 
-def encode_page(flags_of: Mapping[str, Sequence[Flag]]) -> str:
+def encode_page(flags_of: Mapping[Program, Sequence[Flag]]) -> str:
     """Returns the page; settings stand apart from a program's own flags."""
     parts = [_HEAD]
-    for command, given in flags_of.items():
-        kinds = SETTINGS.get(command, ())
+    for one, given in flags_of.items():
+        kinds = SETTINGS.get(one.command, ())
+        rows = {flag.name: _row(one, flag) for flag in given}
         settings = {name for kind in kinds for name in PAPER[kind]}
-        own = [_row(flag) for flag in given if flag.name not in settings]
-        parts += [f"## python {command}\n", _encode_table(own, ("flag", "default", "meaning"))]
+        own = [row for name, row in rows.items() if name not in settings]
+        parts += [f"## python {one.command}\n", f"{one.summary}\n"]
+        parts.append(_encode_table(own, ("flag", "default", "meaning")))
         if kinds:
-            parts.append(_OF_SETTINGS)
-        by_name = {flag.name: flag for flag in given}
+            is_of_model = not any(flag.default for flag in given if flag.name in settings)
+            parts.append(_OF_SETTINGS + (_OF_THE_MODEL if is_of_model else ""))
         for kind in kinds:
-            rows = [(*_row(by_name[name]), paper) for name, paper in PAPER[kind].items()]
+            of_kind = [(*rows[name], paper) for name, paper in PAPER[kind].items() if name in rows]
             parts.append(f"**{TITLES[kind].capitalize()}**\n")
-            parts.append(_encode_table(rows, ("flag", "default", "meaning", "paper")))
+            parts.append(_encode_table(of_kind, ("flag", "default", "meaning", "paper")))
     return "\n".join(parts)
 
 
-def _row(flag: Flag) -> tuple[str, str, str]:
-    return f"`--{flag.name}`", f"`{flag.default}`" if flag.default else "", flag.meaning
+def _row(one: Program, flag: Flag) -> tuple[str, str, str]:
+    default = f"`{flag.default}`" if flag.default else ""
+    if flag.name in one.required:
+        default = "required"
+    default = DEFAULTS_OF_MACHINE.get((one.command, flag.name), default)
+    meaning = flag.meaning.replace("<", "\\<").replace("|", "\\|")  # no tags, no columns
+    return f"`--{flag.name}`", default, meaning
 
 
 def _encode_table(rows: Sequence[Sequence[str]], header: Sequence[str]) -> str:
     lines = [header, ["---"] * len(header), *rows]
-    text = "".join(f"| {' | '.join(line)} |\n" for line in lines)
-    return text.replace("<", "\\<")  # else the name of a tag
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
 def make_page() -> str:
     """Returns the page of all programs."""
-    commands = programs()
+    found = find_programs()
     with concurrent.futures.ThreadPoolExecutor() as executor:
-        return encode_page(dict(zip(commands, executor.map(read_flags, commands), strict=True)))
+        given = executor.map(read_flags, [one.command for one in found])
+        return encode_page(dict(zip(found, given, strict=True)))
 
 
 def define_flags() -> None:

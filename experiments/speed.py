@@ -18,7 +18,7 @@ from typing import Any
 
 from absl import logging
 
-from experiments import speed_network, speed_processing
+from experiments import speed_blocks, speed_feeding, speed_network, speed_processing
 from experiments.speed_measuring import (
     Call,
     Contest,
@@ -36,12 +36,14 @@ from experiments.speed_processing import Features, WholePath
 from experiments.speed_scenes import RoomSize
 from mtml_tf import files, parallel
 from mtml_tf.learning.backend import keras, tf
+from mtml_tf.learning.records import DataFolder
 
 SIX_TIMES, TEN_TIMES, TWENTY_TIMES = Target(6), Target(10), Target(20)
 A_QUARTER = Target(4)  # of the memory: the other adds four times ours
 
 _FEATURES = Features(20_000, 30)
 _SCAN_ROOM = RoomSize((160, 160, 64), occupancy=0.03)
+_BLOCKS_ROOM = RoomSize((256, 256, 48), occupancy=0.025)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,6 +62,10 @@ class Sizes:
         growth_side: side of the smallest room, voxels; every room is half as high.
         growth_occupancy: of these rooms.
         growth_features, growth_vertices: at factor 1.
+        feeding_rooms: made-up rooms of the training pipeline, of `growth_side` to twice that.
+        feeding_steps: batches that are timed.
+        blocks_room: of the prediction in blocks; must be longer than a block's halo.
+        every_seed: whether real features are clustered from every point too, which takes a minute.
     """
 
     rooms: tuple[RoomSize, ...] = (
@@ -84,6 +90,10 @@ class Sizes:
     growth_occupancy: float = 0.08
     growth_features: int = 5_000
     growth_vertices: int = 37_500
+    feeding_rooms: int = 64
+    feeding_steps: int = 64
+    blocks_room: RoomSize = _BLOCKS_ROOM
+    every_seed: bool = True
 
 
 QUICK = Sizes(
@@ -106,6 +116,10 @@ QUICK = Sizes(
     growth_occupancy=0.2,
     growth_features=100,
     growth_vertices=1_000,
+    feeding_rooms=4,
+    feeding_steps=4,
+    blocks_room=RoomSize((160, 80, 8), 20, 0.06, 3),
+    every_seed=False,
 )
 
 
@@ -119,7 +133,8 @@ class Settings:
         max_seconds: a comparison makes no new round after so long.
         sizes: of the cases.
         run_dir, data_dir, split: a trained model and scenes like those that it was trained on, for
-            mean shift on real embeddings and for the whole path; empty for made-up ones.
+            mean shift on real embeddings and for the whole path; empty for made-up ones. The data
+            folder alone will do for the training pipeline, which takes its split `train` if any.
         tensor_float_32: whether a GPU may round products to TensorFloat-32.
     """
 
@@ -136,8 +151,11 @@ class Settings:
         unknown = [name for name in self.only if name not in SECTIONS]
         if unknown:
             raise ValueError(f"expected sections among {', '.join(SECTIONS)}, found {unknown[0]}")
-        if bool(self.run_dir) != bool(self.data_dir):
-            raise ValueError("expected a run folder and a data folder together, found one of them")
+        if self.run_dir and not self.data_dir:
+            raise ValueError(
+                f"{self.run_dir}: expected a data folder together with this run folder, found "
+                "none; give --data_dir too"
+            )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -197,6 +215,20 @@ class Bench:
         """Mean shift on made-up and, where there are any, real features."""
         return [speed_processing.mean_shift_contest(given, TEN_TIMES) for given in self.features]
 
+    @functools.cached_property
+    def fed_scenes(self) -> speed_feeding.Scenes:
+        """What the training pipeline is measured on: the given scenes, or made-up rooms."""
+        sizes, settings = self.sizes, self.settings
+        if settings.data_dir:
+            has_train = "train" in DataFolder(settings.data_dir).splits
+            split = "train" if has_train else settings.split
+            return speed_feeding.Scenes(settings.data_dir, split, sizes.feeding_steps)
+        folder = self.folder / "rooms"
+        speed_feeding.write_made_rooms(
+            folder, sizes.feeding_rooms, sizes.growth_side, sizes.growth_occupancy
+        )
+        return speed_feeding.Scenes(str(folder), "train", sizes.feeding_steps)
+
     def voxelization_contest(self) -> Contest:
         """Voxelization of a made-up room."""
         return speed_processing.voxelization_contest(self.sizes.scan_room, self.sizes.num_vertices)
@@ -255,9 +287,26 @@ def variant_rows(bench: Bench) -> list[Row]:
     rows = []
     for size in bench.sizes.rooms[1:]:
         for contest in speed_network.variant_contests(size):
-            row, *_ = bench.time(contest)
-            rows += [row, memory_of_contest(contest, bench.settings.tensor_float_32)]
+            row, float32, ours = bench.time(contest)
+            rows.append(row)
+            if isinstance(ours, dict):  # the outputs; of a training step there is the loss
+                rows.append(speed_network.difference_of_variant(contest, float32, ours))
+            rows.append(memory_of_contest(contest, bench.settings.tensor_float_32))
     return rows
+
+
+def block_rows(bench: Bench) -> list[Row]:
+    """Prediction in blocks and as a whole, and that the values agree."""
+    contest = speed_blocks.blocks_contest(bench.sizes.blocks_room)
+    row, whole, in_blocks = bench.time(contest)
+    return [row, speed_blocks.difference_of_blocks(contest, whole, in_blocks)]
+
+
+def feeding_rows(bench: Bench) -> list[Row]:
+    """The training pipeline alone."""
+    settings = bench.settings
+    logging.info("training pipeline")
+    return speed_feeding.feeding_rows(bench.fed_scenes, settings.repeats, settings.max_seconds)
 
 
 def loss_rows(bench: Bench) -> list[Row]:
@@ -273,6 +322,9 @@ def mean_shift_rows(bench: Bench) -> list[Row]:
     for given, contest in zip(bench.features, bench.mean_shift_contests(), strict=True):
         row, plain, ours = bench.time(contest)
         rows += [row, *speed_processing.agreement_rows(given, plain, ours)]
+        if given.path and bench.sizes.every_seed:
+            logging.info("mean shift from every point: %s", given)
+            rows += speed_processing.spread_rows(given, plain, ours)
     return rows
 
 
@@ -335,11 +387,11 @@ def growth_rows(bench: Bench) -> list[Row]:
     sizes = bench.sizes
     by_voxels, by_instances = (1, 2, 4, 8), (1, 2, 4)
 
-    def forward(factor: int) -> tuple[str, Call]:
+    def of_room(build: Callable[[str, RoomSize], Call], factor: int) -> tuple[str, Call]:
         side = 2 * round(sizes.growth_side * factor**0.5 / 2)
         grid_shape = (side, side, sizes.growth_side // 2)
         room = RoomSize(grid_shape, 20, sizes.growth_occupancy, num_objects=3)
-        return str(room), speed_network.build_forward("ours", room)
+        return str(room), build("ours", room)
 
     def voxelization(factor: int) -> tuple[str, Call]:
         count = sizes.growth_vertices * factor
@@ -356,7 +408,10 @@ def growth_rows(bench: Bench) -> list[Row]:
 
     modes, count = sizes.features.modes, sizes.features.count
     of_voxels: dict[str, Callable[[int], tuple[str, Call]]] = {
-        "forward, voxels": forward,
+        "forward, voxels": functools.partial(of_room, speed_network.build_forward),
+        "forward, backward and Adam, voxels": functools.partial(
+            of_room, speed_network.build_training_step
+        ),
         "mean shift, voxels": lambda factor: mean_shift(
             Features(sizes.growth_features * factor, modes)
         ),
@@ -395,6 +450,8 @@ SECTIONS: dict[str, Callable[[Bench], list[Row]]] = {
     "forward": forward_rows,
     "train": training_rows,
     "variants": variant_rows,
+    "blocks": block_rows,
+    "pipeline": feeding_rows,
     "loss": loss_rows,
     "mean_shift": mean_shift_rows,
     "voxelize": voxelization_rows,
@@ -411,8 +468,9 @@ is none); each number is the median of its calls. A ratio is plain by ours. Netw
 paper's original width, as it was trained, and the same weights on both sides; the plain one takes
 a one-hot grid that is made before time counts, ours the list of occupied voxels. Rooms are made
 up: floor, furniture, and walls up to the height that the occupancy allows. A difference is the
-largest one divided by the largest value. Memory added is the peak during one call less what was in
-use before it, in a fresh process that was warmed up on something small.
+largest one divided by the largest value. The training pipeline reads, decodes, augments and pads;
+the network takes no part. Memory added is the peak during one call less what was in use before it,
+in a fresh process that was warmed up on something small.
 """
 
 

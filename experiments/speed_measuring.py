@@ -12,7 +12,7 @@ import re
 import statistics
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Literal
 
 from experiments.running import encode_markdown
@@ -106,6 +106,12 @@ class Contest:
     memory_target: Target | None = None
     warm_up: bool = True
     on_device: bool = False
+
+
+def check_side(side: str, sides: Collection[str] = ("ours", "plain")) -> None:
+    """Raises ValueError where a side of a contest has a name that is not among `sides`."""
+    if side not in sides:
+        raise ValueError(f"expected a side among {', '.join(sides)}, found '{side}'")
 
 
 def prepare_devices(tensor_float_32: bool) -> None:

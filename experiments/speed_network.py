@@ -14,7 +14,14 @@ from typing import Any
 
 import numpy as np
 
-from experiments.speed_measuring import Call, Contest, Row, Target, interleaved_seconds
+from experiments.speed_measuring import (
+    Call,
+    Contest,
+    Row,
+    Target,
+    check_side,
+    interleaved_seconds,
+)
 from experiments.speed_plain import looped_loss
 from experiments.speed_scenes import Room, RoomSize, make_directions, make_embedding, make_room
 from mtml_tf.config import LossConfig, NetworkConfig
@@ -27,10 +34,9 @@ Array = np.ndarray
 Inputs = dict[str, tf.Tensor]
 
 _TINY = RoomSize((16, 16, 8), occupancy=0.2, num_objects=3)  # to warm up on
-_GEMM_SIZE = 2048
 _CLOSE = 1e-5  # of the largest value
 
-# Settings of `VoxelNetwork` by what a side is called; every other side is the plain Keras model.
+# Settings of `VoxelNetwork` by what a side is called; the other side is the plain Keras model.
 _OURS: dict[str, dict[str, Any]] = {
     "ours": {},
     "bfloat16": {"precision": "bfloat16"},
@@ -103,6 +109,7 @@ class _Side:
 
 
 def _side(name: str, config: NetworkConfig) -> _Side:
+    check_side(name, ("plain", *_OURS))
     if name in _OURS:
         ours = VoxelNetwork(config, **_OURS[name])
         set_weights(ours.dense)
@@ -265,6 +272,20 @@ def difference_of_values(size: RoomSize, plain: Inputs, ours: Inputs) -> Row:
     )
 
 
+def difference_of_variant(contest: Contest, float32: Inputs, ours: Inputs) -> Row:
+    """Compares the outputs of one of our variants with ours in float32."""
+    difference = max(
+        _relative_difference(float32[key].numpy(), ours[key].numpy()) for key in float32
+    )
+    return Row(
+        f"{contest.what}, difference",
+        contest.case,
+        difference,
+        unit="",
+        beside=f"to {contest.opponent}",
+    )
+
+
 def differences_of_gradients(size: RoomSize) -> list[Row]:
     """Compares both sides' gradients, all together and variable by variable.
 
@@ -303,6 +324,7 @@ def _relative_difference(plain: Array, ours: Array) -> float:
 
 def build_loss(side: str, num_voxels: int, num_instances: int) -> Call:
     """Returns a call of the loss and its gradients, of a room's voxels all in instances."""
+    check_side(side)
     config, layer = LossConfig(), MultiTaskLoss(LossConfig())
 
     @tf.function(
@@ -362,7 +384,7 @@ def difference_of_losses(contest: Contest, plain: tf.Tensor, ours: tf.Tensor) ->
     )
 
 
-def matmul_rate(repeats: int, size: int = _GEMM_SIZE) -> float:
+def matmul_rate(repeats: int, size: int) -> float:
     """Returns the FLOP a second of float32 matrix products of this size: the best of `repeats`."""
     matrix = tf.random.stateless_normal([size, size], [0, 0])
     multiply = tf.function(lambda a: a @ a)

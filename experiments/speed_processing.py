@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from experiments.speed_measuring import Call, Contest, Row, Target
+from experiments.speed_measuring import Call, Contest, Row, Target, check_side
 from experiments.speed_scenes import (
     RoomSize,
     make_directions,
@@ -73,6 +73,7 @@ class Features:
 
 def build_mean_shift(side: str, given: Features) -> Call:
     """Returns a call that clusters features with every bandwidth; it gives their labels."""
+    check_side(side)
     features = given.load()
     if side == "ours":
         return lambda: [mean_shift(features, bandwidth)[0] for bandwidth in BANDWIDTHS]
@@ -114,6 +115,30 @@ def agreement_rows(given: Features, plain: Sequence[Array], ours: Sequence[Array
     ]
 
 
+def spread_rows(given: Features, plain: Sequence[Array], ours: Sequence[Array]) -> list[Row]:
+    """Compares both sides' clusters with those that scikit-learn finds from every point.
+
+    How far scikit-learn with binned seeds is from itself is what agreement with it can mean.
+    """
+    from sklearn import cluster, metrics
+
+    features, rows = given.load(), []
+    for bandwidth, binned, labels in zip(BANDWIDTHS, plain, ours, strict=True):
+        every = cluster.MeanShift(bandwidth=bandwidth, bin_seeding=False).fit(features).labels_
+        rows.append(
+            Row(
+                f"mean shift, adjusted Rand index to a seed at every point, bandwidth {bandwidth}",
+                str(given),
+                ours=float(metrics.adjusted_rand_score(every, labels)),
+                plain=float(metrics.adjusted_rand_score(every, binned)),
+                unit="",
+                beside="sklearn.cluster.MeanShift(bin_seeding=False) against ours and, as plain, "
+                f"against its own binned seeds; {every.max() + 1} clusters from every point",
+            )
+        )
+    return rows
+
+
 def write_real_features(run_dir: str, data_dir: str, split: str, path: pathlib.Path) -> Features:
     """Writes the embedding of the things of a split's largest scene, by a trained network."""
     model = models.load_model(run_dir)
@@ -132,6 +157,7 @@ def largest_scene(data_dir: str, split: str) -> VoxelScene:
 
 def build_voxelization(side: str, size: RoomSize, num_vertices: int) -> Call:
     """Returns a call that voxelizes a room's scan; it gives the number of voxels."""
+    check_side(side)
     voxel_size = 0.05
     scan = make_scan(voxel_scene_of(make_room(size), SCANNET20, voxel_size), num_vertices)
     if side == "ours":
@@ -181,6 +207,7 @@ def plain_scoring() -> types.ModuleType:
 
 def build_scoring(side: str, folder: str) -> Call:
     """Returns a call that scores the folders `pred` and `truth`; it gives a table."""
+    check_side(side)
     predicted, truth = pathlib.Path(folder) / "pred", pathlib.Path(folder) / "truth"
     if side == "ours":
         return lambda: evaluate_folder(predicted, truth, SCANNET18, MIN_VERTICES)
@@ -223,6 +250,24 @@ def difference_of_scores(
     )
 
 
+def untrained_model(scene: VoxelScene) -> models.Model:
+    """Returns a model of random weights for a scene with the classes of ScanNet."""
+    from experiments.speed_network import network_config, set_weights
+
+    config = models.ModelConfig(
+        network=network_config(RoomSize(scene.grid_shape, len(SCANNET20))),
+        segment=SegmentConfig(
+            thing_ids=SCANNET20.thing_ids, size_statistics=size_statistics([scene])
+        ),
+        classes=SCANNET20,
+        voxel_size=scene.voxel_size,
+        has_direction=True,
+    )
+    network = VoxelNetwork(config.network)
+    set_weights(network.dense)
+    return models.Model(config, network)
+
+
 @dataclasses.dataclass(frozen=True)
 class WholePath:
     """A scan and a model for the whole path.
@@ -247,21 +292,7 @@ class WholePath:
         """Returns the model, trained or not."""
         if self.run_dir:
             return models.load_model(self.run_dir)
-        from experiments.speed_network import network_config, set_weights
-
-        scene = voxelize(read_scan(self.scan), self.voxel_size, SCANNET20)
-        config = models.ModelConfig(
-            network=network_config(RoomSize(scene.grid_shape, len(SCANNET20))),
-            segment=SegmentConfig(
-                thing_ids=SCANNET20.thing_ids, size_statistics=size_statistics([scene])
-            ),
-            classes=SCANNET20,
-            voxel_size=self.voxel_size,
-            has_direction=True,
-        )
-        network = VoxelNetwork(config.network)
-        set_weights(network.dense)
-        return models.Model(config, network)
+        return untrained_model(voxelize(read_scan(self.scan), self.voxel_size, SCANNET20))
 
     def segmenter(self, model: models.Model) -> Callable[[VoxelScene], list[Instance]]:
         """Returns what makes instances of the voxelized scan."""
@@ -303,9 +334,10 @@ def build_path(path: WholePath) -> Callable[[], Stages]:
         stages["voxelization"] = lap()
         with timing.recording() as inner:
             instances = instances_of(scene)
-        between = lap()
+        lap()
+        other = inner.pop(timing.OTHER)
         stages.update(inner)
-        stages["other steps of the segmentation"] = between - sum(inner.values())
+        stages["other steps of the segmentation"] = other
         folder = pathlib.Path(holder.name) / f"masks_{next(numbers)}"
         prediction.write_instances([(scene, instances)], folder)
         stages[f"writing {len(instances)} masks"] = lap()

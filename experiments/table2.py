@@ -77,11 +77,15 @@ def define_flags() -> None:
     flags.DEFINE_string("data_dir", "data/scannet", "Data folder.")
     flags.DEFINE_string("split", "val", "Split to score.")
     flags.DEFINE_string("work_dir", "runs/table2", "For models, predictions and the table.")
-    flags.DEFINE_list("methods", list(METHODS), "Those to score.")
+    flags.DEFINE_list("methods", list(METHODS), "Methods to score.")
     flags.DEFINE_string("fe_only_run", "", "Run folder of a trained model; else one is trained.")
-    flags.DEFINE_string("multi_task_run", "", "Likewise.")
-    flags.DEFINE_string("fe_only_flagfile", "experiments/scannet_fe_only.cfg", "Of its training.")
-    flags.DEFINE_string("multi_task_flagfile", "experiments/scannet.cfg", "Of its training.")
+    flags.DEFINE_string("multi_task_run", "", "Run folder of a trained model; else one is trained.")
+    flags.DEFINE_string(
+        "fe_only_flagfile", "experiments/scannet_fe_only.cfg", "For training 'FE only'."
+    )
+    flags.DEFINE_string(
+        "multi_task_flagfile", "experiments/scannet.cfg", "For training multi-task."
+    )
     flags.DEFINE_string(
         "scannet_dir", "", "The raw scenes; where given, the baselines are scored on meshes too."
     )

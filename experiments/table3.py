@@ -124,7 +124,7 @@ def _star(method: str, column: str) -> str:
 def define_flags() -> None:
     """Defines the flags; here, so that other code can import this module beside its like."""
     flags.DEFINE_string("result_csv", "", "Scores to insert; none where empty.")
-    flags.DEFINE_string("name", "Ours", "What to call them.")
+    flags.DEFINE_string("name", "Ours", "What to call the row of --result_csv.")
     flags.DEFINE_string("output_dir", "runs/table3", "For table3.md and table3.csv.")
 
 

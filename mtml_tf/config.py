@@ -22,7 +22,7 @@ class NetworkConfig:
             trained, 1.0 as the original SSCNet.
         dilations: of the two dilated blocks; (7, 7) gives the paper's receptive field of
             142 voxels: 30 + 8 * sum(dilations).
-        embedding_size: E, length of the feature embedding.
+        embedding_size: E, length of the feature embedding; the paper names no value.
 
     Raises:
         ValueError: a value out of range.
@@ -55,7 +55,8 @@ class LossConfig:
     Attributes:
         delta_var: radius within which a feature is not pulled (Eq. 2). The paper names no value;
             0.5 is in the authors' code.
-        delta_dist: half the distance beyond which centres are not pushed (Eq. 3); 1.5 likewise.
+        delta_dist: half the distance beyond which centres are not pushed (Eq. 3). The paper names
+            no value; 1.5 is in the authors' code.
         gamma_var, gamma_dist, gamma_reg: weights of Eq. 1.
         alpha_feature: weight of the feature embedding loss in Eq. 6 (alpha_FE); 0 trains the
             direction alone.
@@ -103,8 +104,10 @@ class SegmentConfig:
         connectivity: 6 (faces), 18 (and edges) or 26 (and corners) neighbours of a voxel.
         feature_threshold: distance to the proposal's mean feature, in units of the embedding,
             within which a voxel's feature counts as coherent.
-        direction_weight, feature_weight, size_weight: exponents of the three scores in the
-            final one (see `segmentation/scores.py`). direction_weight 0 is 'FE only'.
+        direction_weight: exponent of the direction score in the final one, a weighted geometric
+            mean (see `segmentation/scores.py`); 0 is 'FE only'.
+        feature_weight: exponent of the feature score in the final one.
+        size_weight: exponent of the size score in the final one.
         suppression_iou: a proposal whose intersection over union with a better one of the same
             class is larger is dropped.
         min_voxels: smaller proposals are dropped.
@@ -197,7 +200,7 @@ class TrainConfig:
         max_minutes: stop after so many minutes, to be resumed later; 0 for no limit.
         init_from: run folder whose weights of equal shape are taken at the start; empty for none.
         execution: `occupied` (compute only where needed) or `dense` (plain Keras), equal values.
-        precision: of activations and products: `float32` (paper), or `bfloat16`, faster where the
+        precision: of activations and products: `float32`, or `bfloat16`, faster where the
             hardware has it.
         recompute: compute activations again for the gradients instead of keeping them: less
             memory, more time, equal values.

@@ -19,8 +19,8 @@ from mtml_tf.scans import scan, semantic_input
 FLAGS = flags.FLAGS
 
 flags.DEFINE_string("run_dir", None, "Run folder of a trained model.")
-flags.DEFINE_string("saved_model", None, "A SavedModel that mtml_tf.export wrote, instead.")
-flags.DEFINE_string("model", None, "A model that comes with the package (toy, ...), instead.")
+flags.DEFINE_string("saved_model", None, "A SavedModel of mtml_tf.export instead of --run_dir.")
+flags.DEFINE_string("model", None, "A model of the package (toy, ...) instead of --run_dir.")
 flags.DEFINE_enum(
     "weights", "", ["", "best", "last"], "Which weights; the best ones there by default."
 )

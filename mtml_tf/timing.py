@@ -11,18 +11,25 @@ from collections.abc import Iterator, Mapping, Sequence
 
 Seconds = dict[str, float]
 
+OTHER = "other"
+
 _recorded: contextvars.ContextVar[Seconds | None] = contextvars.ContextVar("stages", default=None)
 
 
 @contextlib.contextmanager
 def recording() -> Iterator[Seconds]:
-    """Yields the seconds of each stage within the block, in the order in which they began."""
+    """Yields the seconds of each stage within the block, in the order in which they began.
+
+    At the end of the block `OTHER` is added, what it took beside them.
+    """
     seconds: Seconds = {}
     token = _recorded.set(seconds)
+    start = time.perf_counter()
     try:
         yield seconds
     finally:
         _recorded.reset(token)
+        seconds[OTHER] = time.perf_counter() - start - sum(seconds.values())
 
 
 @contextlib.contextmanager

@@ -9,14 +9,16 @@ FLAGS = flags.FLAGS
 flags.DEFINE_list(
     "only",
     [],
-    "Sections to measure, all by default: forward, train, variants, loss, mean_shift, voxelize, "
-    "score, path, peak, growth, memory.",
+    "Sections to measure, all by default: forward, train, variants, blocks, pipeline, loss, "
+    "mean_shift, voxelize, score, path, peak, growth, memory.",
 )
 flags.DEFINE_integer("repeats", 5, "Timed calls of each side.", lower_bound=1)
 flags.DEFINE_float("max_seconds", 90.0, "No new round of a comparison begins after so long.")
 flags.DEFINE_bool("quick", False, "Small cases, to try the program out.")
 flags.DEFINE_string("run_dir", "", "Run folder: real embeddings too; with --data_dir.")
-flags.DEFINE_string("data_dir", "", "Data folder of scenes for the trained model.")
+flags.DEFINE_string(
+    "data_dir", "", "Data folder of scenes: for the trained model, and of the section pipeline."
+)
 flags.DEFINE_string("split", "val", "Split of the data folder.")
 flags.DEFINE_bool("tensor_float_32", False, "Lets a GPU round products to TensorFloat-32.")
 flags.DEFINE_string("output_dir", "", "Folder for the table; results/<machine> by default.")

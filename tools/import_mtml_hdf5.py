@@ -14,7 +14,7 @@ flags.DEFINE_string("split", "train", "Name of the split.")
 flags.DEFINE_enum(
     "semantic", mtml_hdf5.GROUND_TRUTH, mtml_hdf5.SEMANTIC, "True labels, or <scene>_h_pred.hdf5."
 )
-flags.DEFINE_float("voxel_size", 0.1, "Edge length of a voxel, metres.")
+flags.DEFINE_float("voxel_size", 0.1, "Edge length of a voxel, metres (paper section 3.1).")
 flags.DEFINE_list("scenes", [], "Names of the scenes to take; all by default.")
 flags.DEFINE_bool("overwrite", False, "Replaces what exists.")
 

@@ -10,8 +10,8 @@ from mtml_tf.scans import toy
 FLAGS = flags.FLAGS
 
 flags.DEFINE_string("output_dir", None, "Data folder to write.")
-flags.DEFINE_integer("num_train", 900, "Training scenes.", lower_bound=0)
-flags.DEFINE_integer("num_test", 100, "Test scenes.", lower_bound=0)
+flags.DEFINE_integer("num_train", 900, "Training scenes (paper section 4: 900).", lower_bound=0)
+flags.DEFINE_integer("num_test", 100, "Test scenes (paper section 4: 100).", lower_bound=0)
 flags.DEFINE_integer("seed", 0, "Of the data set.", lower_bound=0)
 flags.DEFINE_float("contact_probability", 0.35, "That a box touches one already there.")
 flags.DEFINE_integer("workers", os.cpu_count() or 1, "Processes; the scenes don't depend on it.")

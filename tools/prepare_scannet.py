@@ -24,7 +24,7 @@ flags.DEFINE_enum(
     semantic_input.SCORES,
     "What a table in <scene>.npy holds; features take a <scene>.txt of class ids beside.",
 )
-flags.DEFINE_float("voxel_size", 0.1, "Edge length of a voxel, metres.")
+flags.DEFINE_float("voxel_size", 0.1, "Edge length of a voxel, metres (paper section 3.1).")
 flags.DEFINE_bool("align_axes", True, "Turn scenes as axisAlignment in <scene>.txt says.")
 flags.DEFINE_integer("num_workers", 0, "Processes; 0 for one a core.", lower_bound=0)
 flags.DEFINE_bool("overwrite", False, "Replaces splits that exist.")

@@ -21,7 +21,10 @@ flags.DEFINE_float("scale", 1.0, "Metres that one of the scans' units is: 0.001 
 flags.DEFINE_list("scenes", [], "Stems of the files to take; all by default.")
 flags.DEFINE_list("exclude_scenes", [], "Stems of the files to leave out.")
 flags.DEFINE_integer(
-    "origin_jitter_seed", None, "Starts each grid at a random place within a voxel.", lower_bound=0
+    "origin_jitter_seed",
+    None,
+    "Starts each grid at a random place in a voxel, by this seed.",
+    lower_bound=0,
 )
 flags.DEFINE_bool("overwrite", False, "Replaces what exists.")
 

@@ -24,7 +24,7 @@ flags.DEFINE_string(
 )
 flags.DEFINE_string("label_map", "", "Class ids of --scan to read as others: their_id:our_id,...")
 flags.DEFINE_string("data_dir", "", "Data folder of the scene.")
-flags.DEFINE_string("split", "val", "Its split.")
+flags.DEFINE_string("split", "val", "Split of the data folder.")
 flags.DEFINE_string("scene", "", "Name of the scene; the first of the split by default.")
 flags.DEFINE_string("scannet_dir", "", "Raw ScanNet scenes, to show vertices and not voxels.")
 flags.DEFINE_string("prediction_dir", "", "Predictions in benchmark format.")
@@ -38,7 +38,7 @@ flags.DEFINE_integer(
     "min_vertices", 100, "Smaller objects and predictions are no mistakes.", lower_bound=0
 )
 flags.DEFINE_bool("augmented", False, "Show examples of --data_dir as training sees them.")
-flags.DEFINE_integer("num_draws", 4, "How many, with --augmented.", lower_bound=1)
+flags.DEFINE_integer("num_draws", 4, "How many examples, with --augmented.", lower_bound=1)
 config_flags.define(DataConfig, leave_out=("batch_size",))
 flags.adopt_module_key_flags(config_flags)
 flags.DEFINE_string("output_html", "", "Page to write.")

@@ -294,7 +294,12 @@ def _hover(
         nothing if truth is None else truth,
         best_instances(best_first, count) if best_first else nothing,
     ]
-    rows, text_of_point = np.unique(np.stack(columns, axis=1), axis=0, return_inverse=True)
+    keys = np.zeros(count, np.int64)  # a number for each row; sorting numbers is much faster
+    for column in columns:
+        values, index = np.unique(column, return_inverse=True)
+        keys = keys * len(values) + index
+    _, first, text_of_point = np.unique(keys, return_index=True, return_inverse=True)
+    rows = np.stack(columns, axis=1)[first]
 
     def name_of(class_id: int) -> str:
         return names.get(class_id, f"class {class_id}") if class_id else "unlabelled"
@@ -312,7 +317,7 @@ def _hover(
             best = best_first[number - 1]
             lines.append(f"instance {number}: {name_of(best.class_id)}, score {best.score:.2f}")
         texts.append("\n".join(lines))
-    return [texts[i] for i in text_of_point.reshape(-1).tolist()]
+    return [texts[i] for i in text_of_point.tolist()]
 
 
 def thin(view: View, max_points: int) -> View:
@@ -467,7 +472,7 @@ def _surroundings(view: View) -> tuple[Array, float]:
     light, apart = np.ones(len(points)), np.empty(len(points))
     for first in range(0, len(points), _AT_ONCE):
         part = slice(first, first + _AT_ONCE)
-        distances, rows = tree.query(points[part], range(1, count + 1))
+        distances, rows = tree.query(points[part], range(1, count + 1), workers=-1)
         # On a grid the point itself and the four beside it come first.
         apart[part] = distances[:, min(4, count - 1)]
         near = points[rows] - points[rows].mean(axis=1, keepdims=True)
