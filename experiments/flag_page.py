@@ -155,10 +155,10 @@ def parse_program(command: str, source: str) -> list[Program]:
     tree = ast.parse(source)
     for node in ast.walk(tree):
         if isinstance(node, ast.Call) and ast.unparse(node.func) == "program.run":
-            required = [ast.literal_eval(given.value) for given in node.keywords]
-            first, *_ = (ast.get_docstring(tree) or "").splitlines() or [""]
+            given = {keyword.arg: ast.literal_eval(keyword.value) for keyword in node.keywords}
+            first = (ast.get_docstring(tree) or "").partition("\n")[0]
             summary = re.sub(r"[.:]?( *`python .*)?$", ".", first, count=1)
-            return [Program(command, summary, frozenset(*required))]
+            return [Program(command, summary, frozenset(given.get("required", ())))]
     return []
 
 
