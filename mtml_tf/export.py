@@ -3,7 +3,7 @@
 Writes `M/1/`, which plain TensorFlow loads and TensorFlow Serving serves.
 """
 
-from absl import flags, logging
+from absl import flags
 
 from mtml_tf import program
 
@@ -24,7 +24,7 @@ def main() -> None:
 
     model = models.load_model(FLAGS.run_dir, FLAGS.weights)
     path = exporting.write_saved_model(model, FLAGS.output_dir, FLAGS.overwrite, FLAGS.onnx)
-    logging.info("%s: written", path)
+    print(f"{path}: written")
 
 
 if __name__ == "__main__":

@@ -52,7 +52,9 @@ flags.DEFINE_string(
     "label_map", "", "their_id:our_id,... for a scan with other class ids than the model's."
 )
 flags.DEFINE_enum("up_axis", "z", list(scan.UP_AXES), "The axis of the scan that points up.")
-flags.DEFINE_float("scale", 1.0, "Metres that one of the scan's units is: 0.001 for millimetres.")
+flags.DEFINE_float(
+    "scale", 1.0, "Metres that one of the scan's units is: 0.001 for millimetres.", lower_bound=1e-9
+)
 flags.DEFINE_bool("extras", True, "For a scan: a coloured PLY, a summary (JSON), a page (HTML).")
 flags.DEFINE_bool("html", True, "The page among the extras; it needs plotly.")
 flags.DEFINE_bool(
@@ -98,15 +100,20 @@ def main() -> None:
         times = prediction.predict_split(
             model, FLAGS.data_dir, FLAGS.split, FLAGS.output_dir, FLAGS.overwrite
         )
+        print(
+            f"{FLAGS.data_dir}: {len(times)} scenes of split '{FLAGS.split}', in {FLAGS.output_dir}"
+        )
     else:
         file = prediction.ScanFile(FLAGS.scan, **reading)
-        times = [
+        calls = [
             prediction.predict_scan(
                 *(model, file, FLAGS.output_dir, FLAGS.overwrite or call > 0),
                 *(FLAGS.extras, FLAGS.html),
             )
             for call in range(2 if FLAGS.timing else 1)
         ]
+        count, times = calls[0][0], [seconds for _, seconds in calls]
+        print(f"{FLAGS.scan}: {count} instances, in {FLAGS.output_dir}")
     if FLAGS.timing:
         print(timing.encode_table(once, times), end="")
 

@@ -69,8 +69,7 @@ def place(tmp_path_factory):
         f"--output_dir={folder / 'exported'}",
     )
     assert result.returncode == 0, result.stderr
-    assert result.stdout == ""
-    assert result.stderr.rstrip().endswith(f"{folder / 'exported' / '1'}: written")
+    assert result.stdout == f"{folder / 'exported' / '1'}: written\n"
     return folder, model
 
 

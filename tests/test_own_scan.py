@@ -240,7 +240,7 @@ def test_millimetres_taken_for_metres_are_told(model, tmp_path):
     write_binary_ply(tmp_path / "mm.ply", vertices * 1000, labels, "<")
     with pytest.raises(ValueError, match=r"mm: expected metres, found a scan of 1950 x 1950 x .*"):
         predict(model, tmp_path / "mm.ply", tmp_path / "out")
-    with pytest.raises(ValueError, match=r"give --scale=0\.001"):
+    with pytest.raises(ValueError, match=r"give --scale \(0\.001 for millimetres, 0\.01 for cent"):
         predict(model, tmp_path / "mm.ply", tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
@@ -251,7 +251,7 @@ def test_few_points_far_apart_are_told_before_the_hours_they_would_take(model, t
     box = vertices[labels == 2] * (1500 if is_flat else 300)  # 750 or 150 millimetres wide
     box[:, 2] *= not is_flat
     write_binary_ply(tmp_path / "mm.ply", box, labels[labels == 2], "<")
-    sentence = r"mm: expected metres, found a scan of .* apart; .* --scale=0\.001"
+    sentence = r"mm: expected metres, found a scan of .* apart; .* --scale \(0\.001 for"
     with pytest.raises(ValueError, match=sentence):
         predict(model, tmp_path / "mm.ply", tmp_path / "out")
     found = predict(model, tmp_path / "mm.ply", tmp_path / "out", scale=0.001)
@@ -262,7 +262,7 @@ def test_one_point_far_away_does_not_matter(model, tmp_path):
     vertices, labels = room()
     vertices[0] = 150
     scene = Scene("far", vertices, semantic_ids=labels.astype(np.int32))
-    assert np.prod(prediction._voxelize(scene, model).grid_shape) > 3e9
+    assert np.prod(prediction.voxelize_for(scene, model).grid_shape) > 3e9
 
 
 @pytest.mark.parametrize("scale", [0, -1, np.inf, np.nan])
@@ -287,7 +287,8 @@ def test_a_scan_without_things_gives_whole_files_and_says_so(model, tmp_path, ca
     assert "floor: 0 instances: no vertex has a class with instances (2 box, 7 ball)" in caplog.text
     assert json.loads((tmp_path / "out" / "floor.json").read_text())["instances"] == []
     assert (tmp_path / "out" / "floor.html").stat().st_size > 1000
-    assert scan.read_scan(tmp_path / "out" / "floor.ply").instance_ids.max() == 0
+    vertices_written = ply.read_ply(tmp_path / "out" / "floor.ply")["vertex"]
+    assert vertices_written["predicted_instance"].max() == 0
 
 
 def test_things_of_too_few_voxels_are_told(model, tmp_path, caplog):
@@ -334,15 +335,18 @@ def test_the_extras_are_in_the_units_and_axes_of_the_scan(model, tmp_path):
     faces = np.array([[0, 1, 40]], np.int32)
     path = tmp_path / "scan.ply"
     ply.write_ply(path, turned, None, faces, {"label": labels.astype(np.uint16)})
-    seconds = prediction.predict_scan(
+    count, seconds = prediction.predict_scan(
         model, ScanFile(str(path), up_axis="y", scale=0.001), tmp_path / "out"
     )
+    assert count == 2
     assert {"read the scan", "voxelize", "network", "write the masks"} <= set(seconds)
     written = scan.read_scan(tmp_path / "out" / "scan.ply")
     np.testing.assert_allclose(written.vertices, turned, atol=1e-3)
     np.testing.assert_array_equal(written.faces, faces)
     np.testing.assert_array_equal(written.semantic_ids, labels)
-    assert set(np.unique(written.instance_ids)) == {0, 1, 2}
+    assert written.instance_ids is None  # nobody should take them for the truth
+    predicted = ply.read_ply(tmp_path / "out" / "scan.ply")["vertex"]["predicted_instance"]
+    assert set(np.unique(predicted)) == {0, 1, 2}
     assert len(np.unique(written.colors, axis=0)) == 3
     told = json.loads((tmp_path / "out" / "scan.json").read_text())
     by_class = {instance["class"]: instance for instance in told["instances"]}
@@ -497,7 +501,7 @@ def test_features_that_are_probabilities_decide_the_class_of_a_voxel(model):
         semantic_ids=np.array([2, 2, 7], np.int32),
         features=np.array([[0, 0.6, 0.4], [0, 0.6, 0.4], [0, 0, 1]], np.float32),
     )
-    voxel_scene = prediction._voxelize(scene, dataclasses.replace(model, config=config))
+    voxel_scene = prediction.voxelize_for(scene, dataclasses.replace(model, config=config))
     assert voxel_scene.semantic_ids.tolist() == [7]  # means 0, 0.4, 0.6
 
 

@@ -101,7 +101,7 @@ def test_a_bad_label_map_is_refused(text, sentence):
             "whole numbers in the vertex property 'label', found 0.5",
         ),
         (VERTICES, {"instance": [0, np.nan, 1]}, "'instance', found nan"),
-        (VERTICES, {"label": [0, -1, 1]}, "'label', found -1; map it to 0"),
+        (VERTICES, {"label": [0, -1, 1]}, "'label', found -1; .* --label_map=-1:0"),
         (VERTICES, {"instance": [0, 3e9, 1]}, "'instance', found 3000000000"),
     ],
 )
@@ -130,3 +130,26 @@ def test_labels_and_instances_that_nobody_needs_are_left_out(tmp_path):
     ply.write_ply(tmp_path / "b.ply", VERTICES, properties=properties)
     scene = scan.read_scan(tmp_path / "b.ply", label_property="", need_instances=False)
     assert scene.instance_ids.tolist() == [0, 1, 2]
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        (np.array([0, 128, 255], np.uint8), [0, 128, 255]),
+        (np.array([0, 0.5, 1], np.float32), [0, 128, 255]),
+        (np.array([10, 100, 200], np.float32), [10, 100, 200]),
+        (np.array([0, 32896, 65535], np.uint16), [0, 128, 255]),
+        (np.array([0, 128, 255], np.uint16), [0, 128, 255]),
+        (np.array([-1, np.nan, np.inf], np.float32), [0, 0, 255]),
+    ],
+)
+def test_colours_of_any_range_become_bytes(tmp_path, values, expected):
+    colors = dict.fromkeys(("red", "green", "blue"), values)
+    ply.write_ply(tmp_path / "a.ply", np.eye(3), properties=colors)
+    found = scan.read_scan(tmp_path / "a.ply").colors
+    np.testing.assert_array_equal(found, np.repeat(np.array(expected)[:, None], 3, axis=1))
+
+
+def test_a_folder_is_no_scan(tmp_path):
+    with pytest.raises(ValueError, match="expected a PLY file, found a folder"):
+        scan.read_scan(tmp_path)

@@ -1,5 +1,6 @@
 """The page of a view in a real browser: it opens without errors, and draws what it should."""
 
+import dataclasses
 import pathlib
 
 import browser
@@ -92,10 +93,18 @@ def test_a_link_leads_to_a_mode_without_some_instances_and_without_what_lies_abo
     assert int(state["points"]) == int((heights < 0.12).sum()) < len(members)
 
 
+def test_a_scene_far_from_the_origin_looks_the_same(page, pictures, tmp_path):
+    _, view = page
+    far = dataclasses.replace(view, points=view.points + np.array([4e5, 5e6, 100]))
+    write_view(tmp_path / "far.html", far)
+    (shot,) = browser.screenshots(tmp_path / "far.html", ["mode=instances"], SIZE)
+    assert differing(shot, pictures["mode=instances"]) < 0.01
+
+
 def test_a_page_with_an_error_says_so(page, tmp_path):
     broken = tmp_path / "broken.html"
     text = pathlib.Path(page[0]).read_text(encoding="utf-8")
-    broken.write_text(text.replace('"low": [', '"lower": ['), encoding="utf-8")
+    broken.write_text(text.replace('"step": [', '"steps": ['), encoding="utf-8")
     state = browser.read_state(broken)
     assert "TypeError" in state["errors"]
     assert "state" not in state

@@ -9,9 +9,10 @@ from scenes import BOX, CLASSES, FLOOR, box_scene, sparse_scene, write_folder
 
 from mtml_tf.config import DataConfig, NetworkConfig, SegmentConfig
 from mtml_tf.learning import models, viewing
+from mtml_tf.learning.prediction import ScanFile
 from mtml_tf.learning.records import write_data_folder
 from mtml_tf.learning.voxel_network import VoxelNetwork
-from mtml_tf.scans import scan
+from mtml_tf.scans import ply, scan
 from mtml_tf.scene import Instance, Scene
 from mtml_tf.scoring.benchmark_format import write_predictions
 
@@ -49,7 +50,7 @@ def run_dir(tmp_path_factory):
 
 def test_a_scan_without_labels_is_shown(tmp_path):
     scan.write_scan(tmp_path / "bare.ply", Scene("bare", np.eye(3)))
-    view = viewing.view_scan(tmp_path / "bare.ply")
+    view = viewing.view_scan(ScanFile(tmp_path / "bare.ply"))
     assert (view.title, list(view.modes), view.instances) == ("bare", ["height"], [])
 
 
@@ -58,11 +59,11 @@ def test_labels_that_nobody_named_get_names_of_their_own(tmp_path):
         "mine", np.eye(3), semantic_ids=np.array([0, 9, 4]), instance_ids=np.array([0, 1, 2])
     )
     scan.write_scan(tmp_path / "mine.ply", labelled)
-    view = viewing.view_scan(tmp_path / "mine.ply", label_map="4:5")
+    view = viewing.view_scan(ScanFile(tmp_path / "mine.ply", label_map={4: 5}))
     assert dict(view.class_names) == {5: "class 5", 9: "class 9"}
     assert [instance.class_id for instance in view.instances] == [5, 9]
     with pytest.raises(ValueError, match=r"expected class ids among .* found \[4, 9\]"):
-        viewing.view_scan(tmp_path / "mine.ply", CLASSES)
+        viewing.view_scan(ScanFile(tmp_path / "mine.ply"), CLASSES)
 
 
 def test_a_record_is_shown_as_voxels(tmp_path):
@@ -115,7 +116,7 @@ def test_a_model_gives_embedding_direction_and_instances(tmp_path, run_dir):
     assert all(0 <= instance.score <= 1 for instance in view.instances)
     _, mesh = scanned(box_scene(0))
     scan.write_scan(tmp_path / "scan.ply", mesh)
-    on_scan = viewing.view_scan(tmp_path / "scan.ply", run_dir=run_dir)
+    on_scan = viewing.view_scan(ScanFile(tmp_path / "scan.ply"), run_dir=run_dir)
     assert {"colour", "instances", "embedding", "direction"} <= set(on_scan.modes)
     assert dict(on_scan.class_names)[BOX] == "box"
 
@@ -176,3 +177,41 @@ def test_the_tool_says_what_it_needs():
     done = run_tool("--output_html=x.html")
     assert done.returncode == 2
     assert "expected --scan or --data_dir" in done.stderr
+
+
+@pytest.mark.parametrize("ids", [lambda n: np.full(n, -1), lambda n: np.arange(n)])
+def test_instances_that_are_no_truth_are_left_out(tmp_path, ids):
+    vertices = np.random.default_rng(0).uniform(0, 1, (1200, 3))
+    properties = {"label": np.full(1200, 5, np.uint16), "instance": ids(1200).astype(np.int32)}
+    ply.write_ply(tmp_path / "scan.ply", vertices, properties=properties)
+    view = viewing.view_scan(ScanFile(tmp_path / "scan.ply"))
+    assert list(view.modes) == ["semantic input"]
+
+
+def test_labels_of_other_classes_name_the_file_and_the_remedy(tmp_path):
+    ply.write_ply(tmp_path / "scan.ply", np.eye(3), properties={"label": np.full(3, 13, np.uint8)})
+    sentence = r"scan\.ply: vertex property 'label': .*found \[13\].* --label_map="
+    with pytest.raises(ValueError, match=sentence):
+        viewing.view_scan(ScanFile(tmp_path / "scan.ply"), CLASSES)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["--scan=a.ply", "--modes=instances", "--output_html=a.html"], "--modes together with"),
+        (["--scan=a.ply", "--num_draws=2", "--output_html=a.html"], "--num_draws together with"),
+        (["--data_dir=d", "--label_map=1:2", "--output_html=a.html"], "--label_map without"),
+        (["--scan=a.ply", "--scale=0", "--output_html=a.html"], "scale"),
+    ],
+)
+def test_flags_that_say_nothing_are_wrong_usage(tmp_path, arguments, sentence):
+    program = pathlib.Path(__file__).parent.parent / "tools" / "view.py"
+    done = subprocess.run(
+        [sys.executable, str(program), *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=tmp_path,
+    )
+    assert done.returncode == 2
+    assert sentence in done.stderr

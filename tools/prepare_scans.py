@@ -17,7 +17,9 @@ flags.DEFINE_string(
     "label_map", "", "Class ids of the files to read as other ids: their_id:our_id,..."
 )
 flags.DEFINE_enum("up_axis", "z", list(scan.UP_AXES), "The axis of the scans that points up.")
-flags.DEFINE_float("scale", 1.0, "Metres that one of the scans' units is: 0.001 for millimetres.")
+flags.DEFINE_float(
+    "scale", 1.0, "Metres that one of the scans' units is: 0.001 for millimetres.", lower_bound=1e-9
+)
 flags.DEFINE_list("scenes", [], "Stems of the files to take; all by default.")
 flags.DEFINE_list("exclude_scenes", [], "Stems of the files to leave out.")
 flags.DEFINE_integer(

@@ -15,14 +15,34 @@ from absl import flags
 from mtml_tf import config_flags, program
 from mtml_tf.classes import read_classes
 from mtml_tf.config import DataConfig
+from mtml_tf.scans import scan
 
 FLAGS = flags.FLAGS
+
+# Flags that say nothing without another one.
+NEEDS = {
+    "scene": "data_dir",
+    "scannet_dir": "data_dir",
+    "augmented": "data_dir",
+    "num_draws": "augmented",
+    "flips": "augmented",
+    "rotations": "augmented",
+    "shifts": "augmented",
+    "modes": "output_png",
+    "width": "output_png",
+    "quarter_turns": "output_png",
+}
+OF_A_SCAN = ("classes", "label_map", "labels", "label_property", "up_axis", "scale")
 
 flags.DEFINE_string("scan", "", "A scan (PLY), alone or as the vertices of a record.")
 flags.DEFINE_string(
     "classes", "", "classes.csv or the name of a built-in class set, for the labels of --scan."
 )
 flags.DEFINE_string("label_map", "", "Class ids of --scan to read as others: their_id:our_id,...")
+flags.DEFINE_string("labels", "", "File with the class of each vertex of --scan, as for predict.")
+flags.DEFINE_string("label_property", scan.LABEL, "Vertex property of --scan with class ids.")
+flags.DEFINE_enum("up_axis", "z", list(scan.UP_AXES), "The axis of --scan that points up.")
+flags.DEFINE_float("scale", 1.0, "Metres that one of the units of --scan is.", lower_bound=1e-9)
 flags.DEFINE_string("data_dir", "", "Data folder of the scene.")
 flags.DEFINE_string("split", "val", "Split of the data folder.")
 flags.DEFINE_string("scene", "", "Name of the scene; the first of the split by default.")
@@ -55,13 +75,20 @@ def main() -> None:
         raise flags.Error("expected --scan or --data_dir")
     if not (FLAGS.output_html or FLAGS.output_png):
         raise flags.Error("expected --output_html or --output_png")
-    if FLAGS.augmented and not FLAGS.data_dir:
-        raise flags.Error("expected --data_dir with --augmented")
+    for name, needed in NEEDS.items():
+        if FLAGS[name].present and not FLAGS[needed].value:
+            raise flags.Error(f"expected --{name} together with --{needed} only")
+    for name in OF_A_SCAN:
+        if FLAGS[name].present and FLAGS.data_dir:
+            raise flags.Error(f"expected --{name} without --data_dir only, whose records have it")
+    for path in filter(None, (FLAGS.output_html, FLAGS.output_png)):
+        if pathlib.Path(path).exists() and not FLAGS.overwrite:
+            raise ValueError(f"{path}: exists already; choose another file or give --overwrite")
     classes = read_classes(FLAGS.classes) if FLAGS.classes else None
 
     from mtml_tf.drawing import view as views
     from mtml_tf.drawing.png import write_png
-    from mtml_tf.learning import viewing
+    from mtml_tf.learning import prediction, viewing
 
     if FLAGS.augmented:
         config = config_flags.read(DataConfig, leave_out=("batch_size",))
@@ -74,9 +101,14 @@ def main() -> None:
             *(FLAGS.prediction_dir, FLAGS.run_dir, FLAGS.min_vertices),
         )
     else:
+        names = ("labels", "label_property", "up_axis", "scale")
+        scan_file = prediction.ScanFile(
+            FLAGS.scan,
+            label_map=scan.parse_label_map(FLAGS.label_map),
+            **{name: FLAGS[name].value for name in names},
+        )
         view = viewing.view_scan(
-            *(FLAGS.scan, classes, FLAGS.label_map),
-            *(FLAGS.prediction_dir, FLAGS.run_dir, FLAGS.min_vertices),
+            scan_file, classes, FLAGS.prediction_dir, FLAGS.run_dir, FLAGS.min_vertices
         )
     if FLAGS.output_html:
         views.write_view(FLAGS.output_html, view, FLAGS.overwrite)

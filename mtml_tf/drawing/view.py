@@ -434,7 +434,6 @@ def _encode_data(view: View) -> str:
         "total": view.of_points or len(view.points),
         "voxels": view.voxel_size,
         "spacing": spacing,
-        "low": low.tolist(),
         "step": step.tolist(),
         "points": _base64(places, "<u2"),
         # Photographed colours have light and shadow of their own.

@@ -98,10 +98,10 @@ const plain = text => text.replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(
 
 // Points, colours, texts.
 const places = decode(data.points, Uint16Array), count = places.length / 3;
+// Seen from the corner of the scene: far from 0 the 32 bits of the drawing would not do.
 const axes = [0, 1, 2].map(axis => Float32Array.from({length: count}, (_, i) =>
-  data.low[axis] + places[3 * i + axis] * data.step[axis]));
-const [low, high] = [0, 1].map(end => axes.map((values, axis) =>
-  data.low[axis] + end * 65535 * data.step[axis]));
+  places[3 * i + axis] * data.step[axis]));
+const low = [0, 0, 0], high = data.step.map(step => 65535 * step);
 const texts = data.hover && data.hover.texts.map(plain);
 const textOf = data.hover && decode(data.hover.index, Uint32Array);
 for (const instance of data.instances) instance.members = decode(instance.members, Uint32Array);

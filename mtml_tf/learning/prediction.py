@@ -24,6 +24,8 @@ from mtml_tf.scoring.benchmark_format import write_predictions
 from mtml_tf.scoring.ground_truth import INSTANCES_PER_CLASS
 from mtml_tf.scoring.summary import best_instances, summarize
 
+# The vertex property of the coloured scan.
+PREDICTED_INSTANCE = "predicted_instance"
 # Voxels of a grid, occupied or not: eight times a large building at 10 cm.
 _MAX_VOXELS = 1 << 33
 # A grid above this (60 x 40 x 7 m at 10 cm) takes a minute on a CPU and is looked at twice: where
@@ -73,7 +75,7 @@ def segment_scan(scene: Scene, model: Model) -> list[Instance]:
         ValueError: no labels, labels that the model does not know, or a scan that is too large,
             such as one in millimetres.
     """
-    voxel_scene = _voxelize(scene, model)
+    voxel_scene = voxelize_for(scene, model)
     instances = model.segment(voxel_scene)
     with timing.stage("onto the vertices"):
         return [on_vertices(instance, voxel_scene) for instance in instances]
@@ -121,7 +123,7 @@ def predict_scan(
     overwrite: bool = False,
     extras: bool = True,
     html: bool = True,
-) -> timing.Seconds:
+) -> tuple[int, timing.Seconds]:
     """Segments one scan and writes what was found.
 
     The output folder gets `<scene>.txt` and `predicted_masks/` (benchmark format) and, as extras,
@@ -138,33 +140,32 @@ def predict_scan(
         html: with the page, which needs plotly.
 
     Returns:
-        The seconds of each stage.
+        How many instances there are, and the seconds of each stage.
 
     Raises:
         ValueError: see `segment_scan` and `scans.scan.read_scan`.
         ImportError: no plotly for the page; found before anything is computed.
     """
-    with timing.recording() as seconds:
+    with timing.recording() as seconds, files.writing_folder(output_dir, overwrite) as output:
         if extras and html:
             with timing.stage("import plotly"):
                 _require_plotly()
         with timing.stage("read the scan"):
-            given = _read(scan_file, model)
+            given = read_labelled_scan(scan_file, model.config.classes)
         metric = scan.in_metres(given, scan_file.up_axis, scan_file.scale)
         instances = segment_scan(metric, model)
-        reason = "" if instances else f": {_why_nothing(metric, model)}"
-        logging.info("scan %s: %d instances%s", given.name, len(instances), reason)
-        with files.writing_folder(output_dir, overwrite) as output:
-            with timing.stage("write the masks"):
-                write_predictions(output, given.name, instances, len(given.vertices))
-            if extras:
-                with timing.stage("write the extras"):
-                    _write_extras(output, given, instances, model.config.classes)
-            if extras and html:
-                with timing.stage("write the page"):
-                    view = scan_view(metric, instances, model.config.classes)
-                    write_view(output / f"{given.name}.html", view)
-    return seconds
+        if not instances:
+            logging.info("scan %s: 0 instances: %s", given.name, _why_nothing(metric, model))
+        with timing.stage("write the masks"):
+            write_predictions(output, given.name, instances, len(given.vertices))
+        if extras:
+            with timing.stage("write the extras"):
+                _write_extras(output, given, instances, model.config.classes)
+        if extras and html:
+            with timing.stage("write the page"):
+                view = scan_view(metric, instances, model.config.classes)
+                write_view(output / f"{given.name}.html", view)
+    return len(instances), seconds
 
 
 def check_apart(output_dir: str | pathlib.Path, inputs: Iterable[str | None]) -> None:
@@ -186,10 +187,21 @@ def check_apart(output_dir: str | pathlib.Path, inputs: Iterable[str | None]) ->
             )
 
 
-def _read(scan_file: ScanFile, model: Model) -> Scene:
-    """Reads a scan with its labels, in its own units and axes."""
+def read_labelled_scan(scan_file: ScanFile, classes: ClassSet) -> Scene:
+    """Reads a scan with a class for every vertex, in its own units and axes.
+
+    Args:
+        scan_file: the scan.
+        classes: those that it may have.
+
+    Returns:
+        The scene; it keeps its instances only where they can be the truth of these classes.
+
+    Raises:
+        ValueError: no labels, labels of other classes, or a file that can't be read.
+    """
     if scan_file.labels:
-        return _read_with_label_file(scan_file, model.config.classes)
+        return _read_with_label_file(scan_file, classes)
     name = scan_file.label_property
     scene = scan.read_scan(scan_file.path, scan_file.label_map, name, need_instances=False)
     if scene.semantic_ids is None:
@@ -198,11 +210,49 @@ def _read(scan_file: ScanFile, model: Model) -> Scene:
             f"property '{scan.LABEL}' (or name yours by --label_property), by --labels=FILE.txt "
             "with an id in each line, or by --labels=FILE.npy with ids or class probabilities"
         )
-    _check_ids(f"{scan_file.path}: vertex property '{name}'", scene, model.config.classes)
-    # Instances are the truth of the classes beside them, not of others; and truth has no more.
-    ids = scene.instance_ids
-    if ids is None or (name == scan.LABEL and len(np.unique(ids)) < INSTANCES_PER_CLASS):
+    _check_ids(f"{scan_file.path}: vertex property '{name}'", scene, classes)
+    if name != scan.LABEL:  # the instances are the truth of the classes beside them
+        return dataclasses.replace(scene, instance_ids=None)
+    return without_too_many_instances(scene)
+
+
+def read_any_scan(scan_file: ScanFile, classes: ClassSet | None) -> Scene:
+    """Reads a scan, labelled or not, in its own units and axes.
+
+    Args:
+        scan_file: the scan.
+        classes: those that it may have; None for any.
+
+    Raises:
+        ValueError: see `read_labelled_scan`; labels in a file of their own, of any classes.
+    """
+    if scan_file.labels:
+        if classes is None:
+            raise ValueError(
+                f"{scan_file.labels}: expected the classes of the labels, found none; give "
+                "--classes or --run_dir"
+            )
+        return _read_with_label_file(scan_file, classes)
+    name = scan_file.label_property
+    scene = scan.read_scan(scan_file.path, scan_file.label_map, name, need_instances=False)
+    if classes is not None and scene.semantic_ids is not None:
+        _check_ids(f"{scan_file.path}: vertex property '{name}'", scene, classes)
+    return without_too_many_instances(scene)
+
+
+def without_too_many_instances(scene: Scene) -> Scene:
+    """Returns the scene without its instances where a ground truth could not hold them all."""
+    if scene.instance_ids is None:
         return scene
+    count = len(np.unique(scene.instance_ids))
+    if count < INSTANCES_PER_CLASS:
+        return scene
+    logging.info(
+        "scene %s: expected fewer than %d instances, found %d; taken as a scan without",
+        scene.name,
+        INSTANCES_PER_CLASS,
+        count,
+    )
     return dataclasses.replace(scene, instance_ids=None)
 
 
@@ -237,27 +287,34 @@ def _check_ids(owner: str, scene: Scene, classes: ClassSet) -> None:
     except ValueError as error:
         known = ", ".join(f"{i} {name}" for i, name in zip(classes.ids, classes.names, strict=True))
         raise ValueError(
-            f"{owner}: {error}; the model knows {known}: map other ids to these, or to 0 for "
+            f"{owner}: {error}; known are {known}: map other ids to these, or to 0 for "
             "unlabelled, by --label_map=their_id:our_id,..."
         ) from error
 
 
-def _voxelize(scene: Scene, model: Model) -> VoxelScene:
+def voxelize_for(scene: Scene, model: Model) -> VoxelScene:
+    """Voxelizes a scan, metres and z up, as a model takes it.
+
+    Raises:
+        ValueError: labels that the model does not know, or a scan that cannot be in metres.
+    """
     config = model.config
     size = np.ptp(scene.vertices, axis=0) if len(scene.vertices) else np.zeros(3)
     found = f"scene {scene.name}: expected metres, found a scan of {_times(size)}"
     voxels = math.prod((size / config.voxel_size + 1).tolist())
     if voxels > _MAX_VOXELS:
         raise ValueError(
-            f"{found} which makes {voxels:.2g} voxels of {config.voxel_size:g} m; if these are "
-            "millimetres, give --scale=0.001, otherwise remove points that lie far from the rest"
+            f"{found} which makes {voxels:.2g} voxels of {config.voxel_size:g} m; if its "
+            "units are not metres, give --scale (0.001 for millimetres, 0.01 for centimetres), "
+            "otherwise remove points that lie far from the rest"
         )
     with timing.stage("voxelize"):
         voxel_scene = voxelize(scene, config.voxel_size, config.classes)
         if voxels > _MANY_VOXELS and (spacing := _spacing(voxel_scene)) > _MAX_SPACING:
             raise ValueError(
                 f"{found} whose points lie {spacing:.3g} voxels of {config.voxel_size:g} m apart; "
-                "if these are millimetres, give --scale=0.001, otherwise a denser scan"
+                "if its units are not metres, give --scale (0.001 for millimetres, 0.01 for "
+                "centimetres), otherwise a denser scan"
             )
         if config.segment.probability_ids and voxel_scene.features is not None:
             best = semantic_input.best_classes(voxel_scene.features, config.classes)
@@ -283,7 +340,7 @@ def _why_nothing(scene: Scene, model: Model) -> str:
     if not np.isin(np.asarray(scene.semantic_ids), things).any():
         names = ", ".join(f"{i} {config.classes.name_of(i)}" for i in things)
         return f"no vertex has a class with instances ({names})"
-    count = np.count_nonzero(np.isin(_voxelize(scene, model).semantic_ids, things))
+    count = np.count_nonzero(np.isin(voxelize_for(scene, model).semantic_ids, things))
     return (
         f"the scan measures {_times(np.ptp(scene.vertices, axis=0))} m (see --scale), {count} of "
         f"its voxels of {config.voxel_size:g} m have a class with instances, and an instance needs "
@@ -306,10 +363,12 @@ def _write_extras(
 ) -> None:
     """Writes the coloured scan and the summary, in the scan's own units and axes."""
     numbers = best_instances(instances, len(given.vertices))
+    # Called neither label nor instance alone: nobody should take it for the truth.
     colored = dataclasses.replace(
-        given, colors=instance_colors(numbers), instance_ids=numbers, features=None
+        given, colors=instance_colors(numbers), instance_ids=None, features=None
     )
-    scan.write_scan(folder / f"{given.name}.ply", colored)
+    predicted = {PREDICTED_INSTANCE: numbers}
+    scan.write_scan(folder / f"{given.name}.ply", colored, properties=predicted)
     summary = summarize(given, instances, classes)
     files.write_text(folder / f"{given.name}.json", json.dumps(summary, indent=1) + "\n")
 

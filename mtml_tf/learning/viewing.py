@@ -10,12 +10,12 @@ from mtml_tf.classes import THING, ClassSet
 from mtml_tf.config import DataConfig
 from mtml_tf.drawing.pictures import class_colors, instance_colors
 from mtml_tf.drawing.view import SEMANTIC, TRUTH, View, class_legend, scan_view
-from mtml_tf.learning import augmentation, pipeline
+from mtml_tf.learning import augmentation, pipeline, prediction
 from mtml_tf.learning.backend import tf
 from mtml_tf.learning.models import Model, load_model
 from mtml_tf.learning.records import DataFolder, RecordEntry
 from mtml_tf.scans import scan, scannet
-from mtml_tf.scans.voxels import devoxelize, on_vertices, voxelize
+from mtml_tf.scans.voxels import devoxelize, on_vertices
 from mtml_tf.scene import Instance, Scene, VoxelScene
 from mtml_tf.scoring.benchmark_format import read_predictions
 
@@ -26,9 +26,8 @@ _APART = 4  # voxels between draws that stand side by side
 
 
 def view_scan(
-    path: Path,
+    scan_file: prediction.ScanFile,
     classes: ClassSet | None = None,
-    label_map: str = "",
     prediction_dir: Path = "",
     run_dir: Path = "",
     min_vertices: int = 100,
@@ -36,9 +35,8 @@ def view_scan(
     """Makes a view of a scan in a file of its own.
 
     Args:
-        path: a PLY file, labelled or not.
+        scan_file: a scan, labelled or not.
         classes: of its labels; None takes those of the run, or else one class for each id there.
-        label_map: see `scan.parse_label_map`.
         prediction_dir: predictions in benchmark format, under the file's name; empty for none.
         run_dir: run folder of a model that gives embedding and direction, and the instances
             where there is no `prediction_dir`; the scan needs labels then. Empty for none.
@@ -47,13 +45,15 @@ def view_scan(
     Raises:
         ValueError: a file that can't be read, or labels that the classes or the model don't know.
     """
-    scene = scan.read_scan(path, scan.parse_label_map(label_map))
     model = load_model(run_dir) if run_dir else None
-    if classes is None:
-        classes = model.config.classes if model else _classes_of(scene)
-    voxel_scene = None
     if model is not None:
-        voxel_scene = voxelize(scene, model.config.voxel_size, model.config.classes)
+        classes = classes or model.config.classes
+        given = prediction.read_labelled_scan(scan_file, model.config.classes)
+    else:
+        given = prediction.read_any_scan(scan_file, classes)
+        classes = classes or _classes_of(given)
+    scene = scan.in_metres(given, scan_file.up_axis, scan_file.scale)
+    voxel_scene = None if model is None else prediction.voxelize_for(scene, model)
     instances, embedding, direction = _predicted(scene, voxel_scene, model, prediction_dir)
     return scan_view(
         scene,

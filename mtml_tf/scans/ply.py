@@ -78,7 +78,9 @@ def read_ply(path: str | pathlib.Path) -> dict[str, np.ndarray]:
     """
     path = pathlib.Path(path)
     if not path.is_file():
-        raise ValueError(f"{path}: expected a PLY file, found no such file")
+        raise ValueError(
+            f"{path}: expected a PLY file, found {'a folder' if path.is_dir() else 'no such file'}"
+        )
     content = path.read_bytes()
     byte_order, elements, start = _parse_header(path, content)
     body: bytes | memoryview = memoryview(content)[start:]
@@ -109,7 +111,9 @@ def read_vertex_count(path: str | pathlib.Path) -> int:
     """
     path = pathlib.Path(path)
     if not path.is_file():
-        raise ValueError(f"{path}: expected a PLY file, found no such file")
+        raise ValueError(
+            f"{path}: expected a PLY file, found {'a folder' if path.is_dir() else 'no such file'}"
+        )
     with path.open("rb") as file:
         _, elements, _ = _parse_header(path, file.read(_MAX_HEADER_BYTES))
     for element in elements:

@@ -53,9 +53,9 @@ def read_scan(
 ) -> Scene:
     """Reads a scan, labelled or not, from a PLY file.
 
-    Vertex properties: `x`, `y`, `z` in metres, z up; optional `red`, `green`, `blue` (`uchar`, or
-    floating point from 0 to 1); optional `label` (class id, 0 unlabelled) and `instance` (0 none)
-    of any type, as long as their values are whole numbers.
+    Vertex properties: `x`, `y`, `z` in metres, z up; optional `red`, `green`, `blue` (0 to 255, 16
+    bits, or floating point from 0 to 1); optional `label` (class id, 0 unlabelled) and `instance`
+    (0 none) of any type, as long as their values are whole numbers.
 
     Args:
         path: the file; its stem, spaces replaced by `_`, becomes the scene's name.
@@ -92,7 +92,7 @@ def read_scan(
         )
     colors = None
     if all(name in present for name in _COLORS):
-        colors = np.stack([_color_bytes(vertex[name]) for name in _COLORS], axis=1)
+        colors = _color_bytes(np.stack([vertex[name] for name in _COLORS], axis=1))
     semantic_ids = instance_ids = None
     if label_property in present:
         semantic_ids = _ids(path, label_property, vertex[label_property], label_map or {})
@@ -136,26 +136,38 @@ def in_metres(scene: Scene, up_axis: str = "z", scale: float = 1.0) -> Scene:
     return dataclasses.replace(scene, vertices=vertices)
 
 
-def write_scan(path: str | pathlib.Path, scene: Scene, overwrite: bool = False) -> None:
+def write_scan(
+    path: str | pathlib.Path,
+    scene: Scene,
+    overwrite: bool = False,
+    properties: Mapping[str, np.ndarray] | None = None,
+) -> None:
     """Writes a scene as a binary PLY file that `read_scan` reads back; features are not written.
 
-    `label` and `instance` are written as `ushort` where all of them fit, else as `int`.
+    `label`, `instance` and whole numbers in `properties`, further vertex properties [N], are
+    written as `ushort` where all of them fit, else as `int`.
 
     Raises:
         ValueError: the file exists and `overwrite` is False.
     """
-    properties = {}
-    for name, ids in (("label", scene.semantic_ids), ("instance", scene.instance_ids)):
+    written = {}
+    given = {"label": scene.semantic_ids, "instance": scene.instance_ids, **(properties or {})}
+    for name, ids in given.items():
         if ids is not None:
             short = not ids.size or (ids.min() >= 0 and ids.max() <= np.iinfo(np.uint16).max)
-            properties[name] = ids.astype(np.uint16 if short else np.int32)
-    ply.write_ply(path, scene.vertices, scene.colors, scene.faces, properties, overwrite)
+            written[name] = ids.astype(np.uint16 if short else np.int32)
+    ply.write_ply(path, scene.vertices, scene.colors, scene.faces, written, overwrite)
 
 
 def _color_bytes(values: np.ndarray) -> np.ndarray:
-    if values.dtype.kind == "f":
-        values = np.round(np.nan_to_num(values) * 255)
-    return np.clip(values, 0, 255).astype(np.uint8)
+    """Returns uint8 [N, 3]: floats up to 1 and whole numbers above 255 are brought to 0..255."""
+    largest = 255.0
+    if values.dtype.kind == "f" and np.nanmax(values, initial=0) <= 1:
+        largest = 1.0
+    elif values.dtype.kind != "f" and values.max(initial=0) > 255:
+        largest = float(np.iinfo(np.uint16).max)
+    values = np.nan_to_num(values.astype(np.float64)) * (255 / largest)
+    return np.clip(np.round(values), 0, 255).astype(np.uint8)
 
 
 def _ids(
@@ -172,7 +184,9 @@ def _ids(
     ids = [label_map.get(int(value), int(value)) for value in found]
     wrong = [value for value in ids if not 0 <= value <= _INT32.max]
     if wrong:
-        advice = "; map it to 0 if it means unlabelled" if name != "instance" else ""
+        advice = (
+            f"; if it means unlabelled, give --label_map={wrong[0]}:0" if name != "instance" else ""
+        )
         raise ValueError(
             f"{path}: expected ids from 0 to {_INT32.max} in the vertex property '{name}', found "
             f"{wrong[0]}{advice}"

@@ -11,6 +11,7 @@ post-processing needs, they do not tell, so `<scene>.txt` has to stand beside th
 
 import dataclasses
 import pathlib
+import re
 from collections.abc import Mapping
 
 import numpy as np
@@ -234,7 +235,7 @@ def _read_ids(
             if number_of[word] is None
         )
         raise ValueError(
-            f"{path}: expected a class id in each line, found '{word[:40]}' in line {number}"
+            f"{path}: expected a class id in each line, found {word[:40]!a} in line {number}"
         )
     ids = np.array([number_of[word] for word in words], object)
     return _checked_ids(path, ids, num_vertices, classes, label_map)
@@ -242,6 +243,8 @@ def _read_ids(
 
 def _whole_number(word: str) -> int | None:
     """Returns what `5`, `5.0` or `5.000e+00` says, None for anything but a whole number."""
+    if re.fullmatch(r"[+-]?[0-9]+", word):
+        return int(word)  # all digits, where a float would round
     try:
         number = float(word)
     except ValueError:
@@ -262,11 +265,13 @@ def _checked_ids(
         raise ValueError(
             f"{path}: expected {num_vertices} class ids, one for each vertex, found {len(ids)}"
         )
-    if ids.dtype.kind == "f" and (broken := ids[ids != np.floor(ids)]).size:
+    if ids.dtype.kind == "f" and (broken := ids[~np.isfinite(ids) | (ids != np.floor(ids))]).size:
         raise ValueError(f"{path}: expected whole numbers as class ids, found {broken[0]}")
     if label_map:
-        found, rows = np.unique(ids.astype(np.int64), return_inverse=True)
-        ids = np.array([label_map.get(i, i) for i in found.tolist()])[rows.reshape(-1)]
+        found, rows = np.unique(ids, return_inverse=True)
+        # As objects: an id of 64 bits without a sign fits no other integer.
+        mapped = [label_map.get(int(i), int(i)) for i in found.tolist()]
+        ids = np.array(mapped, object)[rows.reshape(-1)]
     wrong = sorted(set(ids.tolist()) - {0, *classes.ids})
     if wrong:
         hint = " (NYU40 ids, not 0 to 19)" if classes == SCANNET20 else ""
