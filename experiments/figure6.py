@@ -17,9 +17,9 @@ from absl import flags
 
 from experiments.figure7 import towards_viewer
 from experiments.figures import chosen_entries, match_ids
-from mtml_tf import program
+from mtml_tf import files, program
 from mtml_tf.drawing.feature_colors import principal_components
-from mtml_tf.drawing.pictures import draw_points, instance_colors, side_by_side
+from mtml_tf.drawing.pictures import NO_COLOR, draw_points, instance_colors, side_by_side
 from mtml_tf.drawing.png import write_png
 from mtml_tf.scans import scannet
 from mtml_tf.scans.voxels import devoxelize
@@ -29,8 +29,6 @@ from mtml_tf.segmentation.mean_shift import mean_shift
 FLAGS = flags.FLAGS
 
 Array = np.ndarray
-
-_PLAIN = 180
 
 
 def cluster_ids(scene: VoxelScene, embedding: Array, is_thing: Array, bandwidth: float) -> Array:
@@ -74,7 +72,7 @@ def draw_row(
     if scene.instance_ids is None:
         raise ValueError(f"scene {scene.name}: expected true instances, found none")
     shown = ~towards_viewer(mesh.vertices)
-    plain = np.full((len(mesh.vertices), 3), _PLAIN, np.uint8)
+    plain = np.full((len(mesh.vertices), 3), NO_COLOR, np.uint8)
     clusters = cluster_ids(scene, embedding, is_thing, bandwidth)
     true, found = instance_colors(scene.instance_ids), instance_colors(clusters)
     on_scan = [
@@ -104,6 +102,7 @@ def define_flags() -> None:
 
 def main() -> None:
     """Reads the flags and draws."""
+    files.check_may_write(FLAGS.output_png, FLAGS.overwrite)
     from mtml_tf.learning.models import load_model
     from mtml_tf.learning.records import DataFolder
 

@@ -12,10 +12,17 @@ import numpy as np
 from absl import flags
 
 from experiments.figures import chosen_entries, match_ids, predicted_ids
-from mtml_tf import program
+from mtml_tf import files, program
 from mtml_tf.classes import ClassSet
 from mtml_tf.drawing.feature_colors import embedding_colors
-from mtml_tf.drawing.pictures import class_colors, draw_points, instance_colors, side_by_side
+from mtml_tf.drawing.pictures import (
+    NO_COLOR,
+    STUFF_COLOR,
+    class_colors,
+    draw_points,
+    instance_colors,
+    side_by_side,
+)
 from mtml_tf.drawing.png import write_png
 from mtml_tf.scans import scannet
 from mtml_tf.scans.voxels import devoxelize, on_vertices
@@ -70,6 +77,7 @@ def define_flags() -> None:
 
 def main() -> None:
     """Reads the flags and draws."""
+    files.check_may_write(FLAGS.output_png, FLAGS.overwrite)
     from mtml_tf.learning.models import load_model
     from mtml_tf.learning.records import DataFolder
 
@@ -80,12 +88,14 @@ def main() -> None:
         mesh = scannet.read_mesh(scannet.scene_folder(FLAGS.scannet_dir, FLAGS.split, entry.name))
         things = folder.classes.is_thing(scene.semantic_ids)
         embedding, direction = model.predict(scene)
-        features = np.full((len(embedding), 3), 211, np.uint8)
+        features = np.full((len(embedding), 3), STUFF_COLOR, np.uint8)
         features[things] = embedding_colors(embedding[things])
         components = connected_components(scene, folder.classes.thing_ids, min_voxels=10)
         found = model.segment_values(scene, embedding, direction)
         true, baseline, ours = instance_views(scene, truth, folder.classes, (components, found))
-        plain = np.full((len(truth), 3), 180, np.uint8) if mesh.colors is None else mesh.colors
+        plain = mesh.colors
+        if plain is None:
+            plain = np.full((len(truth), 3), NO_COLOR, np.uint8)
         input_colors = devoxelize(class_colors(scene.semantic_ids, folder.classes), scene)
         shown = ~towards_viewer(mesh.vertices)
         views = [plain, input_colors, baseline, true, ours, devoxelize(features, scene)]

@@ -11,6 +11,7 @@ Stuff and voxels without an instance are light grey. A predicted instance has th
 true one that it overlaps most, if it overlaps that one most too, so that mistakes catch the eye.
 """
 
+import dataclasses
 import itertools
 import pathlib
 from collections.abc import Sequence
@@ -19,13 +20,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 from absl import flags
 
-from mtml_tf import program
+from mtml_tf import files, program
 from mtml_tf.classes import ClassSet
 from mtml_tf.drawing.pictures import class_colors, draw_voxels, instance_colors, side_by_side
 from mtml_tf.drawing.png import write_png
 from mtml_tf.scans import toy
 from mtml_tf.scene import Instance, VoxelScene
 from mtml_tf.scoring.benchmark_format import read_predictions
+from mtml_tf.scoring.summary import best_instances
 
 if TYPE_CHECKING:
     from mtml_tf.learning.records import DataFolder, RecordEntry
@@ -77,18 +79,19 @@ def draw_shapes(width: int) -> Array:
 
 
 def predicted_ids(scene: VoxelScene, instances: Sequence[Instance]) -> Array:
-    """Returns int64 [M], for each voxel the number (from 1) of the best instance that holds it.
+    """Returns int32 [M], for each voxel the number (from 1) of the best instance that holds it.
 
     Args:
         scene: M voxels.
         instances: with vertex rows as indices (voxel rows where there are no vertices).
     """
-    ids = np.zeros(len(scene.coordinates), np.int64)
     best_first = sorted(instances, key=lambda instance: -instance.score)
-    for number in range(len(best_first), 0, -1):
-        rows = best_first[number - 1].indices
-        ids[rows if scene.vertex_to_voxel is None else scene.vertex_to_voxel[rows]] = number
-    return ids
+    if scene.vertex_to_voxel is not None:
+        best_first = [
+            dataclasses.replace(instance, indices=scene.vertex_to_voxel[instance.indices])
+            for instance in best_first
+        ]
+    return best_instances(best_first, len(scene.coordinates))
 
 
 def match_ids(predicted: Array, true: Array) -> Array:
@@ -158,8 +161,10 @@ def main() -> None:
             shapes = [draw_shapes(FLAGS.width)] if is_toy else []
             pictures["figure4"] = side_by_side([*shapes, *views[:-1]])
     pictures["figure5"] = np.concatenate(rows)
-    for name, picture in pictures.items():
-        path = output_dir / f"{name}.png"
+    paths = [output_dir / f"{name}.png" for name in pictures]
+    for path in paths:
+        files.check_may_write(path, FLAGS.overwrite)
+    for path, picture in zip(paths, pictures.values(), strict=True):
         write_png(path, picture, FLAGS.overwrite)
         print(path)
 

@@ -23,7 +23,7 @@ from absl import flags
 from experiments.figure6 import cluster_ids, draw_feature_space
 from experiments.figure7 import towards_viewer
 from experiments.figures import match_ids, predicted_ids
-from mtml_tf import program
+from mtml_tf import files, program
 from mtml_tf.classes import ClassSet
 from mtml_tf.config import SegmentConfig
 from mtml_tf.drawing.feature_colors import direction_colors, embedding_colors
@@ -49,6 +49,7 @@ FLAGS = flags.FLAGS
 
 Array = np.ndarray
 
+PICTURES = ("input", "network", "clusters", "components", "proposals", "instances")
 _DISC_RADIUS = 7  # voxels
 _SHOWN_PROPOSALS = 4
 _LEAST_IOU = 0.05  # of a proposal with an object, to be shown with it
@@ -315,6 +316,9 @@ def define_flags() -> None:
 
 def main() -> None:
     """Reads the flags and draws."""
+    paths = [pathlib.Path(FLAGS.output_dir) / f"method_{name}.png" for name in PICTURES]
+    for path in paths:
+        files.check_may_write(path, FLAGS.overwrite)
     from mtml_tf.learning.models import load_model
 
     scan, model = read_scan(FLAGS.scan), load_model(FLAGS.model)
@@ -325,16 +329,15 @@ def main() -> None:
     embedding, direction = model.predict(scene)
     room = segment_in_steps(scan, scene, config.classes, config.segment, embedding, direction)
     rows = proposals_to_show(room, FLAGS.around)
-    pictures = {
-        "input": draw_input(room, FLAGS.width),
-        "network": draw_network(room, FLAGS.width),
-        "clusters": draw_clusters(room, FLAGS.width),
-        "components": draw_components(room, FLAGS.width),
-        "proposals": draw_proposals(room, rows, min(FLAGS.width, 3 * FLAGS.width // len(rows))),
-        "instances": draw_instances(room, FLAGS.width),
-    }
-    for name, picture in pictures.items():
-        path = pathlib.Path(FLAGS.output_dir) / f"method_{name}.png"
+    pictures = (
+        draw_input(room, FLAGS.width),
+        draw_network(room, FLAGS.width),
+        draw_clusters(room, FLAGS.width),
+        draw_components(room, FLAGS.width),
+        draw_proposals(room, rows, min(FLAGS.width, 3 * FLAGS.width // len(rows))),
+        draw_instances(room, FLAGS.width),
+    )
+    for path, picture in zip(paths, pictures, strict=True):
         write_png(path, with_fewer_colors(picture), FLAGS.overwrite)
         print(path)
     print(

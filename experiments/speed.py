@@ -508,8 +508,7 @@ def benchmark(settings: Settings, output_dir: str = "", overwrite: bool = False)
     folder = pathlib.Path(output_dir or pathlib.Path("results") / slug(machine()))
     paths = [folder / "benchmark.md", folder / "benchmark.csv"]
     for path in paths:
-        if path.exists() and not overwrite:
-            raise ValueError(f"{path}: exists already; choose another folder or give --overwrite")
+        files.check_may_write(path, overwrite)
     rows = run(settings)
     text = f"# Benchmark\n\n{_describe(settings)}\n{_NOTES}\n{encode_rows(rows)}\n"
     for path, content in zip(paths, (text, encode_csv(rows)), strict=True):

@@ -53,6 +53,8 @@ def define_flags() -> None:
 
 def main() -> None:
     """Reads the flags, tries all combinations and prints the best."""
+    if FLAGS.output_md:
+        files.check_may_write(FLAGS.output_md, FLAGS.overwrite)
     from mtml_tf.learning.models import load_model
     from mtml_tf.learning.records import DataFolder
 

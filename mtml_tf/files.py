@@ -52,6 +52,12 @@ def read_scene_list(path: str | pathlib.Path) -> tuple[str, ...]:
     return tuple(names)
 
 
+def check_may_write(path: str | pathlib.Path, overwrite: bool) -> None:
+    """Raises ValueError where a file exists and `overwrite` is False; for before long work."""
+    if pathlib.Path(path).exists() and not overwrite:
+        raise ValueError(f"{path}: exists already; choose another path or give --overwrite")
+
+
 @contextlib.contextmanager
 def writing_file(path: str | pathlib.Path, overwrite: bool = False) -> Iterator[pathlib.Path]:
     """Yields a temporary path beside `path`; on leaving, what was written there becomes `path`.
@@ -60,8 +66,7 @@ def writing_file(path: str | pathlib.Path, overwrite: bool = False) -> Iterator[
         ValueError: `path` exists and `overwrite` is False.
     """
     path = pathlib.Path(path)
-    if path.exists() and not overwrite:
-        raise ValueError(f"{path}: exists already; choose another path or give --overwrite")
+    check_may_write(path, overwrite)
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     os.close(handle)

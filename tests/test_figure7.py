@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 import numpy as np
+import pytest
 import raw_scannet
 from scenes import CLASSES, FLOOR, box_scene
 
@@ -99,3 +100,14 @@ def test_the_program_draws_a_row_of_six_views_for_each_scene(tmp_path):
     one_row = [draw_points(corners, np.zeros((4, 3), np.uint8), 60)] * 6
     assert width == side_by_side(one_row).shape[1]
     assert height > 2 * 30
+
+
+@pytest.mark.parametrize("module", ["experiments.figure6", "experiments.figure7"])
+def test_a_picture_that_exists_is_refused_before_the_model_is_read(module, tmp_path):
+    picture = tmp_path / "figure.png"
+    picture.write_text("mine")
+    command = [sys.executable, "-m", module, f"--output_png={picture}", "--run_dir=missing"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert f"{picture}: exists already" in done.stderr
+    assert picture.read_text() == "mine"

@@ -12,7 +12,7 @@ import pathlib
 
 from absl import flags
 
-from mtml_tf import config_flags, program
+from mtml_tf import config_flags, files, program
 from mtml_tf.classes import read_classes
 from mtml_tf.config import DataConfig
 from mtml_tf.scans import scan
@@ -82,8 +82,7 @@ def main() -> None:
         if FLAGS[name].present and FLAGS.data_dir:
             raise flags.Error(f"expected --{name} without --data_dir only, whose records have it")
     for path in filter(None, (FLAGS.output_html, FLAGS.output_png)):
-        if pathlib.Path(path).exists() and not FLAGS.overwrite:
-            raise ValueError(f"{path}: exists already; choose another file or give --overwrite")
+        files.check_may_write(path, FLAGS.overwrite)
     classes = read_classes(FLAGS.classes) if FLAGS.classes else None
 
     from mtml_tf.drawing import view as views

@@ -21,6 +21,7 @@ from mtml_tf.classes import ClassSet
 Array = np.ndarray
 
 STUFF_COLOR = (226, 226, 226)
+NO_COLOR = (180, 180, 180)  # of a scan without colours
 _BACKGROUND = 255
 _NUM_COLORS = 256
 _SUPERSAMPLING = 2
