@@ -106,8 +106,6 @@ SETTINGS: dict[str, tuple[type, ...]] = {
     "-m mtml_tf.predict": (SegmentConfig,),
     "tools/view.py": (DataConfig,),
 }
-# Defaults that are not the same on every machine, and what the page says instead.
-DEFAULTS_OF_MACHINE = {("tools/make_toy.py", "workers"): "the number of cores"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -210,7 +208,6 @@ def _row(one: Program, flag: Flag) -> tuple[str, str, str]:
     default = f"`{flag.default}`" if flag.default else ""
     if flag.name in one.required:
         default = "required"
-    default = DEFAULTS_OF_MACHINE.get((one.command, flag.name), default)
     meaning = flag.meaning.replace("<", "\\<").replace("|", "\\|")  # no tags, no columns
     return f"`--{flag.name}`", default, meaning
 

@@ -1,28 +1,29 @@
-"""Work on several cores: one process each, with progress, and no process left behind."""
+"""Work on several cores: one process each, and no process left behind."""
 
+import collections
 import concurrent.futures
 import multiprocessing
 import os
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from typing import TypeVar
-
-from mtml_tf import program
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
+AHEAD = 8  # results a process, in memory at once: made before those in front of them are taken
+
 
 def map_processes(
     function: Callable[[Item], Result], items: Sequence[Item], what: str, num_workers: int = 0
-) -> list[Result]:
-    """Calls a function for each item; results come in the order of the items.
+) -> Iterator[Result]:
+    """Calls a function for each item and yields the results in the order of the items.
 
     Args:
         function: can be sent to another process, as its arguments and results can.
         items: what to call it with.
-        what: the noun to show the progress of, such as "scenes".
+        what: the noun to name the items by, such as "scenes".
         num_workers: how many processes; 0 for one a core, 1 for this one.
 
     Raises:
@@ -31,20 +32,23 @@ def map_processes(
     """
     num_workers = min(num_workers or num_cores(), len(items))
     if num_workers <= 1:
-        return list(program.progress(map(function, items), what, len(items)))
+        yield from map(function, items)
+        return
     # Processes that are started afresh: a copy of one that holds threads may hang.
     context = multiprocessing.get_context("spawn")
     pool = concurrent.futures.ProcessPoolExecutor(num_workers, context, _end_with_parent)
     try:
-        futures = [pool.submit(function, item) for item in items]
-        done = concurrent.futures.as_completed(futures)
-        for future in program.progress(done, what, len(futures)):
-            future.result()
-        return [future.result() for future in futures]
+        waiting: collections.deque[concurrent.futures.Future[Result]] = collections.deque()
+        for item in items:
+            waiting.append(pool.submit(function, item))
+            if len(waiting) > AHEAD * num_workers:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
     except BrokenProcessPool as error:
         raise ValueError(
             f"expected {num_workers} processes to work on {what}, found that one has died, perhaps "
-            "for want of memory; start again with a smaller --num_workers: it goes on from here"
+            "for want of memory; start again with a smaller --num_workers"
         ) from error
     finally:
         pool.shutdown(cancel_futures=True)

@@ -139,7 +139,7 @@ SMALLER = (
     ("mtml_tf.train ", "--epochs=1 --width=0.0625 --dilations=1,1 --ap_every=1"),
     # Many copies of few scans: two steps.
     ("mtml_tf.train .*experiments/tabletop", "--batch_size=12"),
-    ("tools/make_toy.py ", "--num_train=4 --num_test=2 --workers=1"),
+    ("tools/make_toy.py ", "--num_train=4 --num_test=2 --num_workers=1"),
     (
         "tools/make_rooms.py .*--output_dir=(data|runs)",
         "--num_scenes=5 --num_val=3 --num_workers=1",

@@ -82,7 +82,7 @@ def test_with_certain_contact_all_boxes_that_found_a_place_hang_together():
 
 def test_a_scene_depends_on_seed_split_and_number_alone():
     one = list(toy.make_toy_scenes("train", 3, 5, CONFIG))
-    two = list(toy.make_toy_scenes("train", 5, 5, CONFIG, workers=2))
+    two = list(toy.make_toy_scenes("train", 5, 5, CONFIG, num_workers=2))
     for a, b in zip(one, two[:3], strict=True):
         assert a.name == b.name
         np.testing.assert_array_equal(a.coordinates, b.coordinates)

@@ -30,7 +30,7 @@ flags.DEFINE_float(
     "Where the camera stood, seen from the objects: degrees from the x axis towards y.",
 )
 flags.DEFINE_bool("hide", True, "Takes away what the camera could not see.")
-flags.DEFINE_integer("num_workers", None, "Processes; one a processor by default.")
+flags.DEFINE_integer("num_workers", 0, "Processes; 0 for one a core.", lower_bound=0)
 flags.DEFINE_bool("overwrite", False, "Replaces the folder if it exists.")
 
 

@@ -26,7 +26,7 @@ def main() -> None:
         FLAGS.seed, labeller=LabellerSettings(strength=FLAGS.label_noise)
     )
     making.make_rooms(
-        FLAGS.output_dir, FLAGS.num_scenes, FLAGS.num_val, settings, FLAGS.num_workers or None
+        FLAGS.output_dir, FLAGS.num_scenes, FLAGS.num_val, settings, FLAGS.num_workers
     )
 
 

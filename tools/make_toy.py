@@ -1,7 +1,5 @@
 """Makes the paper's synthetic scenes: `python tools/make_toy.py --output_dir=data/toy`."""
 
-import os
-
 from absl import flags
 
 from mtml_tf import program
@@ -14,7 +12,7 @@ flags.DEFINE_integer("num_train", 900, "Training scenes (paper section 4: 900)."
 flags.DEFINE_integer("num_test", 100, "Test scenes (paper section 4: 100).", lower_bound=0)
 flags.DEFINE_integer("seed", 0, "Of the data set.", lower_bound=0)
 flags.DEFINE_float("contact_probability", 0.35, "That a box touches one already there.")
-flags.DEFINE_integer("workers", os.cpu_count() or 1, "Processes; the scenes don't depend on it.")
+flags.DEFINE_integer("num_workers", 0, "Processes; 0 for one a core.", lower_bound=0)
 flags.DEFINE_bool("overwrite", False, "Replace splits that exist.")
 
 
@@ -28,7 +26,7 @@ def main() -> None:
     splits = {
         split: (
             (scene, ground_truth_ids(scene, toy.TOY_CLASSES))
-            for scene in toy.make_toy_scenes(split, count, FLAGS.seed, config, FLAGS.workers)
+            for scene in toy.make_toy_scenes(split, count, FLAGS.seed, config, FLAGS.num_workers)
         )
         for split, count in counts.items()
         if count

@@ -13,7 +13,7 @@ import pathlib
 
 import numpy as np
 
-from mtml_tf import files, parallel
+from mtml_tf import files, parallel, program
 from mtml_tf.classes import SCANNET20
 from mtml_tf.rooms.furniture import LABELS
 from mtml_tf.rooms.labeller import LabellerSettings, encode_labels, predict_labels
@@ -120,7 +120,7 @@ def make_rooms(
     num_scenes: int,
     num_val: int,
     settings: MakingSettings,
-    num_workers: int | None = None,
+    num_workers: int = 0,
 ) -> None:
     """Makes a set of rooms, or goes on with it: scenes that are there are not made again.
 
@@ -131,7 +131,7 @@ def make_rooms(
         num_scenes: how many rooms.
         num_val: how many of them, the last, make the split `val`; the others are `train`.
         settings: what the set is made of.
-        num_workers: processes; one for each core by default, 1 for this one. The rooms don't
+        num_workers: processes; 0 for one a core, 1 for this one. The rooms don't
             depend on it.
 
     Raises:
@@ -153,7 +153,9 @@ def make_rooms(
         scannet_writer.write_label_table(output_dir / scannet_files.LABEL_TABLE, LABELS, names)
     make = functools.partial(_make_and_write, output_dir=output_dir, settings=settings)
     missing = [n for n in range(num_scenes) if not (output_dir / _semantic_path(n)).exists()]
-    parallel.map_processes(make, missing, "rooms", num_workers or 0)
+    made = parallel.map_processes(make, missing, "rooms", num_workers)
+    for _ in program.progress(made, "rooms", len(missing)):
+        pass
     names_in_order = [scene_name(number) for number in range(num_scenes)]
     first_val = num_scenes - num_val
     for split, members in (

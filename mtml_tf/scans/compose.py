@@ -10,14 +10,13 @@ through the camera keeps that so, and so, nearly, do moderate yaw angles.
 
 import dataclasses
 import functools
-import multiprocessing
 import pathlib
 from collections.abc import Sequence
 
 import numpy as np
 import scipy.spatial
 
-from mtml_tf import files, program
+from mtml_tf import files, parallel, program
 from mtml_tf.classes import ClassSet
 from mtml_tf.scans import preparing, scan
 from mtml_tf.scene import Scene
@@ -186,7 +185,7 @@ def compose_folder(
     objects: tuple[int, int] = (3, 12),
     scans_per_scene: int = 3,
     config: ComposeConfig | None = None,
-    num_workers: int | None = None,
+    num_workers: int = 0,
     overwrite: bool = False,
 ) -> None:
     """Writes `composed_0000.ply`, ... from the labelled scans of a folder, all or none.
@@ -203,7 +202,7 @@ def compose_folder(
         objects: smallest and largest number of objects in a scene.
         scans_per_scene: from how many scans the objects of one scene come.
         config: how to compose.
-        num_workers: processes; one for each processor by default.
+        num_workers: processes; 0 for one a core, 1 for this one.
         overwrite: replaces the folder if it exists.
 
     Raises:
@@ -226,9 +225,9 @@ def compose_folder(
             scans_per_scene=scans_per_scene,
             config=config,
         )
-        with multiprocessing.get_context("spawn").Pool(num_workers) as workers:
-            for _ in program.progress(workers.imap(write, range(num_scenes)), "scenes", num_scenes):
-                pass
+        written = parallel.map_processes(write, range(num_scenes), "scenes", num_workers)
+        for _ in program.progress(written, "scenes", num_scenes):
+            pass
 
 
 def _write_composed(

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
-from mtml_tf import files, parallel
+from mtml_tf import files, parallel, program
 from mtml_tf.classes import SCANNET20
 from mtml_tf.scans import scannet, scannet_files, semantic_input, voxels
 from mtml_tf.scene import VoxelScene
@@ -139,7 +139,8 @@ def prepare_scenes(
             pathlib.Path(settings.scannet_dir, scannet_files.LABEL_TABLE)
         )
     worker = _Worker(settings, label_table, pathlib.Path(cache_dir))
-    return _without_odd_features(parallel.map_processes(worker, scenes, "scenes", num_workers))
+    outcomes = parallel.map_processes(worker, scenes, "scenes", num_workers)
+    return _without_odd_features(list(program.progress(outcomes, "scenes", len(scenes))))
 
 
 @dataclasses.dataclass(frozen=True)

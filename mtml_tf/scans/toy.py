@@ -5,11 +5,11 @@ Every scene is a pure function of the seed, the split and its number.
 
 import dataclasses
 import functools
-import multiprocessing
 from collections.abc import Iterator
 
 import numpy as np
 
+from mtml_tf import parallel
 from mtml_tf.classes import STUFF, THING, ClassSet
 from mtml_tf.scene import VoxelScene
 
@@ -112,23 +112,19 @@ def make_toy_scene(name: str, seed: tuple[int, ...], config: ToyConfig) -> Voxel
 
 
 def make_toy_scenes(
-    split: str, count: int, seed: int, config: ToyConfig, workers: int = 1
+    split: str, count: int, seed: int, config: ToyConfig, num_workers: int = 1
 ) -> Iterator[VoxelScene]:
-    """Yields the scenes of a split in order; the same for any number of worker processes.
+    """Makes the scenes of a split, in order; the same for any number of processes.
 
     Args:
         split: name of the split, such as "train"; scenes of different splits differ.
         count: how many.
         seed: of the data set.
         config: what they are like.
-        workers: processes.
+        num_workers: processes; 0 for one a core, 1 for this one.
     """
     make = functools.partial(_make_numbered, split, seed, config)
-    if workers <= 1:
-        yield from map(make, range(count))
-        return
-    with multiprocessing.get_context("spawn").Pool(workers) as pool:
-        yield from pool.imap(make, range(count), chunksize=8)
+    return parallel.map_processes(make, range(count), "scenes", num_workers)
 
 
 def _make_numbered(split: str, seed: int, config: ToyConfig, number: int) -> VoxelScene:
