@@ -1,4 +1,4 @@
-"""Tiny voxelized scenes, made at run time."""
+"""Tiny voxelized scenes and weights for networks, made at run time."""
 
 import numpy as np
 
@@ -92,3 +92,11 @@ def write_folder(path, **splits):
         },
     )
     return path
+
+
+def give_random_weights(network, seed=0):
+    """Random weights, biases too, of a size that keeps values near 1."""
+    rng = np.random.default_rng(seed)
+    for variable in network.dense.variables:
+        fan_in = int(np.prod(variable.shape[:-1])) if len(variable.shape) > 1 else 9
+        variable.assign(rng.normal(size=variable.shape) * np.sqrt(2 / fan_in))

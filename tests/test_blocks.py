@@ -5,7 +5,7 @@ import math
 
 import numpy as np
 import pytest
-from scenes import CLASSES, sparse_scene
+from scenes import CLASSES, give_random_weights, sparse_scene
 
 from mtml_tf.classes import ClassSet
 from mtml_tf.config import NetworkConfig, SegmentConfig
@@ -22,10 +22,8 @@ NETWORK = NetworkConfig(len(CLASSES), width=1 / 16, dilations=(2, 2))
 @pytest.fixture(scope="module")
 def model():
     """One with random weights; its graph is made once for all tests."""
-    rng, network = np.random.default_rng(0), VoxelNetwork(NETWORK)
-    for variable in network.dense.variables:
-        fan_in = int(np.prod(variable.shape[:-1])) if len(variable.shape) > 1 else 9
-        variable.assign(rng.normal(size=variable.shape) * np.sqrt(2 / fan_in))
+    network = VoxelNetwork(NETWORK)
+    give_random_weights(network)
     segment = SegmentConfig(thing_ids=CLASSES.thing_ids)
     return Model(ModelConfig(network.config, segment, CLASSES, 0.1, True), network)
 

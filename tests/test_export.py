@@ -7,7 +7,14 @@ import sys
 
 import numpy as np
 import pytest
-from scenes import CLASSES, NUM_FEATURES, batch_of, box_scene, sparse_scene
+from scenes import (
+    CLASSES,
+    NUM_FEATURES,
+    batch_of,
+    box_scene,
+    give_random_weights,
+    sparse_scene,
+)
 from tensorflow.core.protobuf import saved_model_pb2
 
 from mtml_tf import __version__
@@ -26,13 +33,10 @@ SCENE = box_scene(0)
 
 
 def random_model(input_channels=3, has_direction=True):
-    """A small network with random weights, biases too, of a size that keeps values near 1."""
+    """A small network with random weights."""
     config = NetworkConfig(input_channels, width=1 / 16, dilations=DILATIONS, embedding_size=3)
     network = VoxelNetwork(config)
-    rng = np.random.default_rng(0)
-    for variable in network.dense.variables:
-        fan_in = int(np.prod(variable.shape[:-1])) if len(variable.shape) > 1 else 9
-        variable.assign(rng.normal(size=variable.shape) * np.sqrt(2 / fan_in))
+    give_random_weights(network)
     segment = SegmentConfig(thing_ids=CLASSES.thing_ids, min_voxels=1)
     return Model(ModelConfig(config, segment, NAMED, SCENE.voxel_size, has_direction), network)
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from scenes import CLASSES, batch_of, box_scene, sparse_scene
+from scenes import CLASSES, batch_of, box_scene, give_random_weights, sparse_scene
 
 from mtml_tf.classes import ClassSet
 from mtml_tf.config import NetworkConfig, SegmentConfig
@@ -13,14 +13,6 @@ from mtml_tf.learning.voxel_network import VoxelNetwork
 
 # More than 8 channels take the scattered first layer, fewer the plain one.
 MANY = ClassSet(tuple(range(1, 13)), tuple(f"class {i}" for i in range(1, 13)), ("thing",) * 12)
-
-
-def give_random_weights(network, seed=0):
-    """Random weights, biases too, of a size that keeps values near 1."""
-    rng = np.random.default_rng(seed)
-    for variable in network.dense.variables:
-        fan_in = int(np.prod(variable.shape[:-1])) if len(variable.shape) > 1 else 9
-        variable.assign(rng.normal(size=variable.shape) * np.sqrt(2 / fan_in))
 
 
 def both_executions(config):
