@@ -18,6 +18,7 @@ import numpy as np
 from mtml_tf import files, program
 from mtml_tf.classes import ClassSet, read_classes
 from mtml_tf.scans import scannet, semantic_input
+from mtml_tf.scans.voxels import on_vertices
 from mtml_tf.scene import Instance, VoxelScene
 from mtml_tf.scoring.average_precision import ApTable
 from mtml_tf.scoring.benchmark_format import write_predictions
@@ -121,19 +122,17 @@ class Workplace:
 
     def score_baseline(self, name: str, baseline: Baseline, split: str) -> ApTable:
         """Writes a baseline's instances of a split, unless that is done, and scores them."""
-        from mtml_tf.learning import prediction, records
+        from mtml_tf.learning.records import DataFolder
 
         output_dir = self._claim_predictions(name, split)
         if not output_dir.exists():
-            folder = records.DataFolder(self.data_dir)
-            things = folder.classes.thing_ids
-            prediction.write_instances(
-                (
-                    (scene, scored_only(scene, baseline(scene, things)))
-                    for scene in folder.scenes(split)
-                ),
-                output_dir,
-            )
+            folder = DataFolder(self.data_dir)
+            with files.writing_folder(output_dir) as temporary:
+                for entry in program.progress(folder.entries(split), "scenes"):
+                    scene = folder.scene(entry)
+                    instances = scored_only(scene, baseline(scene, folder.classes.thing_ids))
+                    on_scan = [on_vertices(instance, scene) for instance in instances]
+                    write_predictions(temporary, scene.name, on_scan, scene.num_vertices)
         return self.score(output_dir, split)
 
     def score_mesh_baseline(

@@ -30,12 +30,11 @@ from mtml_tf.learning.records import DataFolder
 from mtml_tf.learning.voxel_network import VoxelNetwork
 from mtml_tf.scans.scan import read_scan, write_scan
 from mtml_tf.scans.voxels import voxelize
-from mtml_tf.scene import Instance, VoxelScene
+from mtml_tf.scene import VoxelScene
 from mtml_tf.scoring.average_precision import ApTable
 from mtml_tf.scoring.folders import evaluate_folder
 from mtml_tf.segmentation.mean_shift import mean_shift
 from mtml_tf.segmentation.scores import size_statistics
-from mtml_tf.segmentation.segment import segment
 
 Array = np.ndarray
 
@@ -250,8 +249,24 @@ def difference_of_scores(
     )
 
 
-def untrained_model(scene: VoxelScene) -> models.Model:
-    """Returns a model of random weights for a scene with the classes of ScanNet."""
+@dataclasses.dataclass(frozen=True)
+class UntrainedModel(models.Model):
+    """A network of random weights that runs all the same; what comes of it is made up.
+
+    Attributes:
+        values: embedding [M, E] and direction [M, 3] of the one scene that it takes.
+    """
+
+    values: tuple[Array, Array]
+
+    def predict(self, scene: VoxelScene) -> tuple[Array, Array]:
+        """Evaluates the network, and returns what a trained one would have said of the scene."""
+        super().predict(scene)
+        return self.values
+
+
+def untrained_model(scene: VoxelScene) -> UntrainedModel:
+    """Returns a model for a scene with the classes of ScanNet."""
     from experiments.speed_network import network_config, set_weights
 
     config = models.ModelConfig(
@@ -265,7 +280,11 @@ def untrained_model(scene: VoxelScene) -> models.Model:
     )
     network = VoxelNetwork(config.network)
     set_weights(network.dense)
-    return models.Model(config, network)
+    ids = scene.instance_ids
+    if ids is None:
+        ids = np.zeros(len(scene.coordinates), np.int32)
+    values = make_embedding(ids), make_directions(scene.coordinates, ids)
+    return UntrainedModel(config, network, values)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -294,54 +313,16 @@ class WholePath:
             return models.load_model(self.run_dir)
         return untrained_model(voxelize(read_scan(self.scan), self.voxel_size, SCANNET20))
 
-    def segmenter(self, model: models.Model) -> Callable[[VoxelScene], list[Instance]]:
-        """Returns what makes instances of the voxelized scan."""
-        if self.run_dir:
-            return model.segment
-        scene = voxelize(read_scan(self.scan), self.voxel_size, model.config.classes)
-        ids = np.zeros(len(scene.coordinates), np.int32)
-        if scene.instance_ids is not None:
-            ids = scene.instance_ids
-        embedding, direction = make_embedding(ids), make_directions(scene.coordinates, ids)
 
-        def segment_as_trained(scene: VoxelScene) -> list[Instance]:
-            model.predict(scene)
-            return segment(scene, embedding, direction, model.config.segment)
-
-        return segment_as_trained
-
-
-Stages = dict[str, float]
-
-
-def build_path(path: WholePath) -> Callable[[], Stages]:
+def build_path(path: WholePath) -> Callable[[], timing.Seconds]:
     """Returns a call from the scan's file to masks on disk; it gives the seconds of its stages."""
-    model = path.load_model()
-    instances_of = path.segmenter(model)
+    model, file = path.load_model(), prediction.ScanFile(path.scan)
     holder = tempfile.TemporaryDirectory(prefix="benchmark_")
     numbers = itertools.count()
 
-    def call() -> Stages:
-        clock = [time.perf_counter()]
-
-        def lap() -> float:
-            clock.append(time.perf_counter())
-            return clock[-1] - clock[-2]
-
-        scan = read_scan(path.scan)
-        stages = {"reading": lap()}
-        scene = voxelize(scan, model.config.voxel_size, model.config.classes)
-        stages["voxelization"] = lap()
-        with timing.recording() as inner:
-            instances = instances_of(scene)
-        lap()
-        other = inner.pop(timing.OTHER)
-        stages.update(inner)
-        stages["other steps of the segmentation"] = other
+    def call() -> timing.Seconds:
         folder = pathlib.Path(holder.name) / f"masks_{next(numbers)}"
-        prediction.write_instances([(scene, instances)], folder)
-        stages[f"writing {len(instances)} masks"] = lap()
-        return stages
+        return prediction.predict_scan(model, file, folder, extras=False)[1]
 
     return call
 

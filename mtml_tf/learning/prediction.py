@@ -371,21 +371,3 @@ def _write_extras(
     scan.write_scan(folder / f"{given.name}.ply", colored, properties=predicted)
     summary = summarize(given, instances, classes)
     files.write_text(folder / f"{given.name}.json", json.dumps(summary, indent=1) + "\n")
-
-
-def write_instances(
-    segmented: Iterable[tuple[VoxelScene, list[Instance]]],
-    output_dir: str | pathlib.Path,
-    overwrite: bool = False,
-) -> None:
-    """Writes the instances of scenes in benchmark format; the folder appears whole or not at all.
-
-    Args:
-        segmented: scenes with their instances on voxels. Taken one by one.
-        output_dir: folder of the predictions.
-        overwrite: replace a folder that exists.
-    """
-    with files.writing_folder(output_dir, overwrite) as folder:
-        for scene, instances in program.progress(segmented, "scenes"):
-            on_scan = [on_vertices(instance, scene) for instance in instances]
-            write_predictions(folder, scene.name, on_scan, scene.num_vertices)
