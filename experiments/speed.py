@@ -11,23 +11,27 @@ import importlib.metadata
 import pathlib
 import platform
 import re
-import statistics
 import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from absl import logging
 
-from experiments import speed_blocks, speed_feeding, speed_network, speed_processing
+from experiments import (
+    speed_blocks,
+    speed_feeding,
+    speed_growth,
+    speed_network,
+    speed_processing,
+)
+from experiments.speed_growth import Growth
 from experiments.speed_measuring import (
-    Call,
     Contest,
     Row,
     Target,
     encode_csv,
     encode_rows,
     format_number,
-    interleaved_seconds,
     memory_of_contest,
     prepare_devices,
     time_contest,
@@ -42,6 +46,7 @@ SIX_TIMES, TEN_TIMES, TWENTY_TIMES = Target(6), Target(10), Target(20)
 A_QUARTER = Target(4)  # of the memory: the other adds four times ours
 
 _FEATURES = Features(20_000, 30)
+_GROWTH = Growth()
 _SCAN_ROOM = RoomSize((160, 160, 64), occupancy=0.03)
 _BLOCKS_ROOM = RoomSize((256, 256, 48), occupancy=0.025)
 
@@ -59,10 +64,9 @@ class Sizes:
         scenes, scene_vertices, masks: of the scoring.
         paths: rooms of the whole path and their voxel size, metres.
         gemm: side of the matrices whose product gives the machine's rate.
-        growth_side: side of the smallest room, voxels; every room is half as high.
-        growth_occupancy: of these rooms.
-        growth_features, growth_vertices: at factor 1.
-        feeding_rooms: made-up rooms of the training pipeline, of `growth_side` to twice that.
+        growth: the smallest of the cases that grow.
+        feeding_rooms: made-up rooms of the training pipeline, of the side and occupancy of the
+            smallest room that grows, to twice that side.
         feeding_steps: batches that are timed.
         blocks_room: of the prediction in blocks; must be longer than a block's halo.
         every_seed: whether real features are clustered from every point too, which takes a minute.
@@ -86,10 +90,7 @@ class Sizes:
         (RoomSize((160, 160, 64), occupancy=0.03, num_objects=30), 0.05),
     )
     gemm: int = 2048
-    growth_side: int = 48
-    growth_occupancy: float = 0.08
-    growth_features: int = 5_000
-    growth_vertices: int = 37_500
+    growth: Growth = _GROWTH
     feeding_rooms: int = 64
     feeding_steps: int = 64
     blocks_room: RoomSize = _BLOCKS_ROOM
@@ -112,10 +113,18 @@ QUICK = Sizes(
     masks=5,
     paths=((RoomSize((16, 16, 8), 20, 0.2, 3), 0.1),),
     gemm=128,
-    growth_side=16,
-    growth_occupancy=0.2,
-    growth_features=100,
-    growth_vertices=1_000,
+    growth=Growth(
+        side=16,
+        occupancy=0.2,
+        features=Features(100, 4),
+        vertices=1_000,
+        scan_room=RoomSize((16, 16, 8), 20, 0.2, 3),
+        loss_voxels=300,
+        loss_instances=3,
+        scenes=2,
+        masks=5,
+        sparse_room=RoomSize((16, 16, 8), 20, 0.1, 3),
+    ),
     feeding_rooms=4,
     feeding_steps=4,
     blocks_room=RoomSize((160, 80, 8), 20, 0.06, 3),
@@ -225,7 +234,7 @@ class Bench:
             return speed_feeding.Scenes(settings.data_dir, split, sizes.feeding_steps)
         folder = self.folder / "rooms"
         speed_feeding.write_made_rooms(
-            folder, sizes.feeding_rooms, sizes.growth_side, sizes.growth_occupancy
+            folder, sizes.feeding_rooms, sizes.growth.side, sizes.growth.occupancy
         )
         return speed_feeding.Scenes(str(folder), "train", sizes.feeding_steps)
 
@@ -383,67 +392,11 @@ def peak_rows(bench: Bench) -> list[Row]:
 
 
 def growth_rows(bench: Bench) -> list[Row]:
-    """How our time grows with the scene: voxels x 1, 2, 4, 8, and instances x 1, 2, 4."""
-    sizes = bench.sizes
-    by_voxels, by_instances = (1, 2, 4, 8), (1, 2, 4)
-
-    def of_room(build: Callable[[str, RoomSize], Call], factor: int) -> tuple[str, Call]:
-        side = 2 * round(sizes.growth_side * factor**0.5 / 2)
-        grid_shape = (side, side, sizes.growth_side // 2)
-        room = RoomSize(grid_shape, 20, sizes.growth_occupancy, num_objects=3)
-        return str(room), build("ours", room)
-
-    def voxelization(factor: int) -> tuple[str, Call]:
-        count = sizes.growth_vertices * factor
-        call = speed_processing.build_voxelization("ours", sizes.scan_room, count)
-        return f"{count} vertices", call
-
-    def mean_shift(given: Features) -> tuple[str, Call]:
-        return str(given), speed_processing.build_mean_shift("ours", given)
-
-    def loss(factor: int) -> tuple[str, Call]:
-        count = sizes.loss_instances * factor
-        call = speed_network.build_loss("ours", sizes.loss_voxels, count)
-        return f"{sizes.loss_voxels} voxels, {count} instances", call
-
-    modes, count = sizes.features.modes, sizes.features.count
-    of_voxels: dict[str, Callable[[int], tuple[str, Call]]] = {
-        "forward, voxels": functools.partial(of_room, speed_network.build_forward),
-        "forward, backward and Adam, voxels": functools.partial(
-            of_room, speed_network.build_training_step
-        ),
-        "mean shift, voxels": lambda factor: mean_shift(
-            Features(sizes.growth_features * factor, modes)
-        ),
-        "voxelization, vertices": voxelization,
-    }
-    of_instances: dict[str, Callable[[int], tuple[str, Call]]] = {
-        "loss, instances": loss,
-        "mean shift, instances": lambda factor: mean_shift(Features(count, modes * factor)),
-    }
-    rows = []
-    for factors, builds in ((by_voxels, of_voxels), (by_instances, of_instances)):
-        for what, build in builds.items():
-            logging.info("growth: %s", what)
-            rows += grown_rows(bench.settings, what, {factor: build(factor) for factor in factors})
-    return rows
-
-
-def grown_rows(settings: Settings, what: str, cases: dict[int, tuple[str, Call]]) -> list[Row]:
-    """Times cases of 1, 2, 4 ... times the size by turns."""
-    calls = {str(factor): call for factor, (_, call) in cases.items()}
-    seconds = interleaved_seconds(calls, settings.repeats, settings.max_seconds)
-    medians = {name: statistics.median(values) for name, values in seconds.items()}
-    return [
-        Row(
-            f"{what} x {factor}",
-            case,
-            medians[str(factor)],
-            beside=f"{format_number(medians[str(factor)] / medians['1'])} times the time of x 1",
-            repeats=len(seconds[str(factor)]),
-        )
-        for factor, (case, _) in cases.items()
-    ]
+    """How our time grows with the scene."""
+    settings = bench.settings
+    return speed_growth.growth_rows(
+        bench.sizes.growth, bench.folder, settings.repeats, settings.max_seconds
+    )
 
 
 SECTIONS: dict[str, Callable[[Bench], list[Row]]] = {

@@ -15,6 +15,7 @@ from experiments import (
     speed,
     speed_blocks,
     speed_feeding,
+    speed_growth,
     speed_measuring,
     speed_network,
     speed_plain,
@@ -215,8 +216,10 @@ def test_memory_is_measured_in_processes_of_their_own():
     [
         TINY,
         *speed.Sizes().rooms,
-        *(RoomSize((s, s, 24), 20, speed.Sizes().growth_occupancy, 3) for s in (48, 68, 96, 136)),
-        *(RoomSize((s, s, 8), 20, speed.QUICK.growth_occupancy, 3) for s in (16, 22, 32, 46)),
+        *(speed.Sizes().growth.room(factor) for factor in speed_growth.BY_SIZE),
+        *(speed.Sizes().growth.fuller_room(factor) for factor in speed_growth.BY_OCCUPANCY),
+        *(speed.QUICK.growth.room(factor) for factor in speed_growth.BY_SIZE),
+        *(speed.QUICK.growth.fuller_room(factor) for factor in speed_growth.BY_OCCUPANCY),
     ],
 )
 def test_a_room_has_as_many_voxels_as_asked_for(size):
@@ -369,11 +372,23 @@ def test_the_whole_path_writes_masks_and_tells_its_stages(tmp_path, monkeypatch)
 
 def test_growth_is_told_relative_to_the_smallest_case(clock):
     calls = {n: (f"{n} s", functools.partial(clock.sleep, n)) for n in (1, 4)}
-    rows = speed.grown_rows(speed.Settings(repeats=1), "sleep", calls)
+    rows = speed_growth.grown_rows("sleep", calls, repeats=1, max_seconds=60)
     assert [row.what for row in rows] == ["sleep x 1", "sleep x 4"]
     assert rows[0].beside == "1 times the time of x 1"
     assert rows[1].beside == "4 times the time of x 1"
     assert [row.ours for row in rows] == [1, 4]
+
+
+def test_all_that_grows_is_timed_at_each_factor(tmp_path, monkeypatch):
+    for factors in ("BY_SIZE", "BY_INSTANCES"):
+        monkeypatch.setattr(speed_growth, factors, (1, 2))
+    monkeypatch.setattr(speed_network, "build_training_step", speed_network.build_forward)
+    monkeypatch.setattr(speed_growth, "BY_OCCUPANCY", (1,))
+    rows = speed_growth.growth_rows(speed.QUICK.growth, tmp_path, repeats=1, max_seconds=60)
+    grown = {row.what.rpartition(" x ")[0] for row in rows}
+    assert len(grown) == 10
+    assert len(rows) == 9 * 2 + 1
+    assert min(row.ours for row in rows) > 0
 
 
 def test_unknown_sections_and_a_run_without_scenes_are_refused():
