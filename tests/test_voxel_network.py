@@ -258,3 +258,21 @@ def test_bfloat16_is_near_float32(execution, classes):
         assert gradient.dtype == tf.float32
         together = np.sum(gradient * exact_gradient)
         assert together > 0.98 * np.linalg.norm(gradient) * np.linalg.norm(exact_gradient)
+
+
+@pytest.mark.parametrize("execution", ["occupied", "dense"])
+def test_in_bfloat16_biases_of_many_voxels_have_the_gradients_of_float32(execution):
+    """A sum in bfloat16 stops growing at 256 times its addends; here there are 13,824."""
+    config = NetworkConfig(len(MANY), width=1 / 8)
+    exact, rounded = (VoxelNetwork(config, execution, name) for name in ("float32", "bfloat16"))
+    give_random_weights(exact)
+    rounded.dense.set_weights(exact.dense.get_weights())
+    inputs = batch_of([sparse_scene(0, (24, 24, 24), 1000, ids=(0, *MANY.ids))], MANY)
+    _, expected, _ = gradients_of(exact, inputs)
+    _, found, _ = gradients_of(rounded, inputs)
+    for variable, gradient, exact_gradient in zip(
+        exact.dense.trainable_variables, found, expected, strict=True
+    ):
+        if "bias" in variable.name:
+            off = np.linalg.norm(gradient - exact_gradient) / np.linalg.norm(exact_gradient)
+            assert off < 0.1, variable.name
