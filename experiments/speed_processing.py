@@ -249,7 +249,7 @@ def difference_of_scores(
     )
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class UntrainedModel(models.Model):
     """A network of random weights that runs all the same; what comes of it is made up.
 
@@ -284,7 +284,7 @@ def untrained_model(scene: VoxelScene) -> UntrainedModel:
     if ids is None:
         ids = np.zeros(len(scene.coordinates), np.int32)
     values = make_embedding(ids), make_directions(scene.coordinates, ids)
-    return UntrainedModel(config, network, values)
+    return UntrainedModel(config, network, values=values)
 
 
 @dataclasses.dataclass(frozen=True)

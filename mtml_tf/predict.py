@@ -13,7 +13,7 @@ from typing import Any
 from absl import flags
 
 from mtml_tf import config_flags, program, timing
-from mtml_tf.config import PRECISIONS, SegmentConfig
+from mtml_tf.config import EXECUTIONS, PRECISIONS, SegmentConfig
 from mtml_tf.scans import scan, semantic_input
 
 FLAGS = flags.FLAGS
@@ -29,6 +29,12 @@ flags.DEFINE_enum(
     PRECISIONS[0],
     PRECISIONS,
     "Of activations and products; bfloat16 is faster where the hardware has it.",
+)
+flags.DEFINE_enum(
+    "execution",
+    EXECUTIONS[0],
+    EXECUTIONS,
+    "Of the network: compute only where occupied, or the plain Keras model; equal values.",
 )
 flags.DEFINE_string("data_dir", None, "Data folder of the scenes; with --split.")
 flags.DEFINE_string("split", "val", "Split of the data folder.")
@@ -75,8 +81,9 @@ def main() -> None:
         raise flags.Error("expected one of --run_dir, --saved_model and --model")
     if FLAGS.weights and not FLAGS.run_dir:
         raise flags.Error("expected --weights together with --run_dir only")
-    if FLAGS["precision"].present and FLAGS.saved_model:
-        raise flags.Error("expected --precision together with --run_dir or --model only")
+    for name in ("precision", "execution"):
+        if FLAGS[name].present and FLAGS.saved_model:
+            raise flags.Error(f"expected --{name} together with --run_dir or --model only")
     changed = config_flags.read_given(SegmentConfig, config_flags.FROM_DATA)
     reading = _how_to_read_the_scan()
 
@@ -89,9 +96,9 @@ def main() -> None:
     if FLAGS.saved_model:
         model = exporting.load_saved_model(FLAGS.saved_model)
     elif FLAGS.model:
-        model = models.load_shipped_model(FLAGS.model, FLAGS.precision)
+        model = models.load_shipped_model(FLAGS.model, FLAGS.precision, FLAGS.execution)
     else:
-        model = models.load_model(FLAGS.run_dir, FLAGS.weights, FLAGS.precision)
+        model = models.load_model(FLAGS.run_dir, FLAGS.weights, FLAGS.precision, FLAGS.execution)
     segment = dataclasses.replace(model.config.segment, **changed)
     model = dataclasses.replace(model, config=dataclasses.replace(model.config, segment=segment))
     once = {"imports": imported - start, "load the model": time.perf_counter() - imported}

@@ -28,6 +28,11 @@ def model():
     return Model(ModelConfig(network.config, segment, CLASSES, 0.1, True), network)
 
 
+def needed_for_a_voxel(network, scene):
+    occupancy = len(scene.coordinates) / math.prod(scene.grid_shape)
+    return models.bytes_per_voxel(network, occupancy)
+
+
 @pytest.mark.parametrize("parts", [2, 5])
 def test_blocks_give_the_values_of_the_whole(model, parts, monkeypatch):
     scene = sparse_scene(0, (150, 90, 12), 3000)
@@ -40,7 +45,7 @@ def test_blocks_give_the_values_of_the_whole(model, parts, monkeypatch):
         if (blocks := split_grid(scene.grid_shape, reach, most))
     }
     count = min(count for count in sizes if count >= parts)
-    for_a_voxel = models.bytes_per_voxel(NETWORK)
+    for_a_voxel = needed_for_a_voxel(NETWORK, scene)
     monkeypatch.setattr(models, "available_memory", lambda: (sizes[count] + 1) * for_a_voxel)
     in_blocks = model.predict(scene)
     for found, expected in zip(in_blocks, whole, strict=True):
@@ -140,7 +145,7 @@ def test_no_memory_at_all_is_told_whatever_the_width(monkeypatch):
     segment = SegmentConfig(thing_ids=CLASSES.thing_ids)
     model = Model(ModelConfig(network, segment, CLASSES, 0.1, True), VoxelNetwork(network))
     scene = sparse_scene(0, (12, 12, 12), 20)
-    for_a_voxel = models.bytes_per_voxel(network)
+    for_a_voxel = needed_for_a_voxel(network, scene)
     monkeypatch.setattr(models, "available_memory", lambda: 12**3 * for_a_voxel - 1)
     with pytest.raises(ValueError, match=r"scene .*: expected a grid that fits into memory"):
         model.predict(scene)
@@ -156,7 +161,7 @@ def test_many_classes_come_in_blocks_too(monkeypatch):
     whole = model.predict(scene)
     most = 120 * 20 * 12
     assert len(split_grid(scene.grid_shape, halo(network), most)) > 1
-    for_a_voxel = models.bytes_per_voxel(network)
+    for_a_voxel = needed_for_a_voxel(network, scene)
     monkeypatch.setattr(models, "available_memory", lambda: most * for_a_voxel)
     for found, expected in zip(model.predict(scene), whole, strict=True):
         np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5 * np.abs(expected).max())

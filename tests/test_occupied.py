@@ -92,22 +92,28 @@ def test_transposed_convolution_at_every_voxel_keeps_their_order():
 
 
 def test_both_run_in_a_graph_of_unknown_shape():
-    @tf.function(
-        input_signature=[
-            tf.TensorSpec([None, 4], tf.int32),
-            tf.TensorSpec([None, 2], tf.float64),
-            tf.TensorSpec([4], tf.int32),
-        ]
-    )
     def both(voxels, features, grid):
         stem = scattered_convolution(voxels, features, grid, tf.constant(first))
         return transposed_convolution(voxels, stem[:, ::2, ::2, ::2], tf.constant(second))
 
     rng = np.random.default_rng(0)
     first, second = rng.normal(size=(3, 3, 3, 2, 3)), rng.normal(size=(4, 4, 4, 3, 2))
+    in_graph = tf.function(
+        both,
+        input_signature=[
+            tf.TensorSpec([None, 4], tf.int32),
+            tf.TensorSpec([None, 2], tf.float64),
+            tf.TensorSpec([4], tf.int32),
+        ],
+    )
     for grid_shape in ((4, 4, 4), (8, 2, 6)):
-        voxels = random_voxels(rng, 2, grid_shape, 9)
-        assert both(voxels, rng.normal(size=(9, 2)), [2, *grid_shape]).shape == (9, 2)
+        voxels, features = random_voxels(rng, 2, grid_shape, 9), rng.normal(size=(9, 2))
+        grid = tf.constant([2, *grid_shape])
+        found, expected = (
+            call(tf.constant(voxels), tf.constant(features), grid) for call in (in_graph, both)
+        )
+        assert np.abs(expected).max() > 0.1
+        np.testing.assert_allclose(found, expected, rtol=0, atol=1e-12)
 
 
 def test_channels_give_what_their_one_hot_gives():

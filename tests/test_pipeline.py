@@ -9,6 +9,7 @@ from scenes import CLASSES, NUM_FEATURES, batch_of, box_scene, write_folder
 from mtml_tf.config import DataConfig
 from mtml_tf.learning.pipeline import (
     batch_of_one,
+    largest_grid,
     make_dataset,
     num_channels,
     training_scenes,
@@ -189,28 +190,67 @@ def test_number_of_steps(folder):
     assert len(take(make_dataset(folder, "train", FULL), 30)) == 30
 
 
-def test_scenes_of_like_size_come_together(folder):
+def test_scenes_of_like_size_share_a_batch_and_batches_come_in_any_order():
     """In each run of `bucket_scenes` examples; every scene still comes once an epoch.
 
     12 to 15 voxels along x come before 16 to 23, from the longest along y to the shortest and back.
+    With 11 scenes an epoch every other one begins amid a batch.
     """
-    entries = folder.entries("train")
-    in_order = [(12, 16, 8), (14, 14, 10), (12, 12, 8), (16, 12, 8), (16, 16, 8)]
-    places = {entry.name: in_order.index(entry.grid_shape) for entry in entries}
+    sizes = [
+        (12, 16),
+        (14, 14),
+        (12, 12),
+        (16, 12),
+        (16, 14),
+        (16, 16),
+        *((n, 9) for n in (24, 32)),
+    ]
+    sizes += [(n, 9) for n in (40, 48, 56)]
+    names = [f"room_{place:02d}" for place in range(11)]
+    entries = [
+        RecordEntry(names[i], "", 0, 0, (*sizes[i], 8), 0)
+        for i in (3, 9, 0, 5, 1, 7, 10, 2, 4, 8, 6)
+    ]
 
-    def names(bucket_scenes):
-        config = dataclasses.replace(PLAIN, seed=7, bucket_scenes=bucket_scenes)
-        return [name for step in range(10) for name in training_scenes(entries, config, step)]
+    def in_order(bucket_scenes):
+        config = dataclasses.replace(PLAIN, batch_size=2, seed=7, bucket_scenes=bucket_scenes)
+        return [name for step in range(22) for name in training_scenes(entries, config, step)]
 
-    plain, sorted_by_3, sorted_by_9 = names(1), names(3), names(9)
-    for epoch in (0, 5):
-        for start, stop in ((0, 3), (3, 5)):  # the last run of an epoch is shorter
-            run = np.s_[epoch + start : epoch + stop]
-            assert sorted(sorted_by_3[run]) == sorted(plain[run])
-            found = [places[name] for name in sorted_by_3[run]]
-            assert found == sorted(found)
-        assert [places[name] for name in sorted_by_9[epoch : epoch + 5]] == [0, 1, 2, 3, 4]
-    assert sorted_by_3 != plain
+    plain, found = in_order(1), in_order(6)
+    assert plain != found
+    firsts = []
+    for epoch in range(0, 44, 11):
+        assert sorted(found[epoch : epoch + 11]) == names
+        for start, stop in ((epoch, epoch + 6), (epoch + 6, epoch + 11)):  # the last is shorter
+            run = sorted(plain[start:stop])
+            assert sorted(found[start:stop]) == run
+            batches = [
+                run.index(found[i]) for i in range(start, stop) if i % 2 == 0 and i + 1 < stop
+            ]
+            for place, first in zip(range(start + start % 2, stop, 2), batches, strict=False):
+                assert found[place : place + 2] == run[first : first + 2]
+            firsts.append(batches)
+    assert any(batches != sorted(batches) for batches in firsts)
+    assert any(batches == sorted(batches) for batches in firsts)
+
+
+@pytest.mark.parametrize("batch_size", [1, 2])
+@pytest.mark.parametrize("changes", [{}, {"rotations": True}, {"rotations": True, "shifts": True}])
+def test_no_batch_has_a_larger_grid_than_what_memory_is_checked_for(tmp_path, batch_size, changes):
+    sizes = [(40, 6, 8), (6, 30, 9), (20, 20, 7)]
+    scenes = [box_scene(seed, grid_shape=size) for seed, size in enumerate(sizes)]
+    folder = DataFolder(write_folder(tmp_path / "data", train=scenes))
+    config = dataclasses.replace(PLAIN, batch_size=batch_size, **changes)
+    largest = np.array(largest_grid(folder.entries("train"), config))
+    grids = np.array(
+        [
+            batch["grid_shape"].numpy().max(axis=0)
+            for batch in make_dataset(folder, "train", config, num_steps=60)
+        ]
+    )
+    assert grids.prod(axis=1).max() <= largest.prod()
+    assert grids.prod(axis=1).max() > 0.6 * largest.prod()
+    assert (largest % 2 == 0).all()
 
 
 def test_little_is_padded_where_shapes_vary():

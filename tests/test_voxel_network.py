@@ -202,6 +202,9 @@ def test_weights_of_one_execution_serve_the_other(tmp_path):
         loaded.network.dense.variables, dense.dense.variables, strict=True
     ):
         np.testing.assert_array_equal(variable, expected)
+    loaded = models.load_model(tmp_path, models.BEST, execution="dense")
+    assert loaded.execution == "dense"
+    assert_equal_outputs(loaded.network(inputs), dense(inputs), tolerance=1e-9)
 
 
 def gradients_of(network, inputs):

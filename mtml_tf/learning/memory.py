@@ -10,12 +10,13 @@ _GIB = 1 << 30
 _CGROUP = pathlib.Path("/sys/fs/cgroup")
 _MEMINFO = pathlib.Path("/proc/meminfo")
 
-# Bytes that a call adds for each voxel of the grid, occupied or not, at half width and float32;
-# measured by tools/benchmark.py at 3 to 14 % occupied voxels (occupied execution: 260 to 360 and
-# 870 to 2230, with activations computed again 500 to 2130; dense: 1270 and 2350).
-_FORWARD = {"occupied": 360, "dense": 1300}
-_TRAINING = {"occupied": 2200, "dense": 2400}
-_RECOMPUTED = 1800
+# Bytes that a call adds at half width and float32: for each voxel of the grid, for each occupied
+# voxel, for each channel of a voxel of the grid, for each channel of an occupied voxel. Never less
+# than was measured in furnished rooms with 3 to 15 % occupied voxels, 20 classes and up to 512
+# features, and at most half as much again.
+_FORWARD = {"occupied": (360, 400, 0, 28), "dense": (1200, 0, 8, 0)}
+_TRAINING = {"occupied": (500, 14_000, 0, 80), "dense": (2250, 0, 8, 0)}
+_RECOMPUTED = (200, 10_500, 0, 90)
 # A tensor of a convolution must have less than 2^31 elements; at full resolution and width 1 it
 # has 32 a voxel, and the scattered layer's twice as many in a flat grid.
 MOST_VOXELS = 1 << 25
@@ -23,6 +24,7 @@ MOST_VOXELS = 1 << 25
 
 def bytes_per_voxel(
     config: NetworkConfig,
+    occupancy: float,
     execution: str = "occupied",
     is_training: bool = False,
     recompute: bool = False,
@@ -31,15 +33,18 @@ def bytes_per_voxel(
 
     Args:
         config: of the network.
+        occupancy: share of the grid's voxels that are occupied, 0..1.
         execution: `occupied` or `dense`.
         is_training: a step of training, with gradients, and not a forward pass alone.
         recompute: see `VoxelNetwork`.
     """
     if not is_training:
-        at_half_width = _FORWARD[execution]
+        parts = _FORWARD[execution]
     else:
-        at_half_width = _RECOMPUTED if recompute else _TRAINING[execution]
-    return at_half_width * config.width / 0.5
+        parts = _RECOMPUTED if recompute else _TRAINING[execution]
+    anywhere, occupied, channel, occupied_channel = parts
+    of_activations = (anywhere + occupancy * occupied) * config.width / 0.5
+    return of_activations + (channel + occupancy * occupied_channel) * config.input_channels
 
 
 def too_large(

@@ -55,10 +55,12 @@ class Model:
     Attributes:
         config: what it is.
         network: takes and gives what `VoxelNetwork` does, with the weights.
+        execution: of the network, for what it takes of memory.
     """
 
     config: ModelConfig
     network: VoxelNetwork
+    execution: str = "occupied"
 
     def predict(self, scene: VoxelScene) -> tuple[np.ndarray, np.ndarray]:
         """Evaluates the network on one scene, on the scene's own grid.
@@ -92,7 +94,8 @@ class Model:
     def _predict_as_memory_allows(self, scene: VoxelScene) -> tuple[np.ndarray, np.ndarray]:
         """Evaluates the whole grid where memory allows, otherwise the blocks that it allows."""
         network = self.config.network
-        for_a_voxel = bytes_per_voxel(network)
+        occupancy = len(scene.coordinates) / math.prod(scene.grid_shape)
+        for_a_voxel = bytes_per_voxel(network, occupancy, self.execution)
         most_voxels = min(MOST_VOXELS, int(available_memory() / for_a_voxel))
         while True:
             blocks = split_grid(scene.grid_shape, halo(network), most_voxels)
@@ -220,17 +223,22 @@ def shipped_models() -> tuple[str, ...]:
     return tuple(sorted(path.parent.name for path in SHIPPED.glob(f"*/{DESCRIPTION}")))
 
 
-def load_shipped_model(name: str, precision: str = "float32") -> Model:
+def load_shipped_model(name: str, precision: str = "float32", execution: str = "occupied") -> Model:
     """Loads a model that comes with the package. Raises ValueError where there is none such."""
     if name not in shipped_models():
         raise ValueError(
             f"expected a model that comes with the package, one of {list(shipped_models())}, "
             f"found '{name}'"
         )
-    return load_model(SHIPPED / name, precision=precision)
+    return load_model(SHIPPED / name, precision=precision, execution=execution)
 
 
-def load_model(path: str | pathlib.Path, weights: str = "", precision: str = "float32") -> Model:
+def load_model(
+    path: str | pathlib.Path,
+    weights: str = "",
+    precision: str = "float32",
+    execution: str = "occupied",
+) -> Model:
     """Loads a trained model.
 
     Args:
@@ -238,6 +246,7 @@ def load_model(path: str | pathlib.Path, weights: str = "", precision: str = "fl
         weights: `best` or `last`; empty takes the best where there is one.
         precision: of activations and products: `float32`, or `bfloat16`, faster where the
             hardware has it.
+        execution: `occupied` (compute only where needed) or `dense` (plain Keras), equal values.
 
     Returns:
         A model ready for `segment_scan`.
@@ -256,7 +265,7 @@ def load_model(path: str | pathlib.Path, weights: str = "", precision: str = "fl
             f"{run_dir}: expected trained weights in {' or '.join(names)}, found none; has the "
             "training reached its first checkpoint?"
         )
-    network = VoxelNetwork(config.network, precision=precision)
+    network = VoxelNetwork(config.network, execution, precision)
     weights_path = run_dir / found[0] / "weights"
     try:
         restored = tf.train.Checkpoint(network=network.dense).read(str(weights_path))
@@ -266,4 +275,4 @@ def load_model(path: str | pathlib.Path, weights: str = "", precision: str = "fl
             f"{weights_path}: expected the weights of the network in {DESCRIPTION}, found a file "
             "that is cut or another network's; train again or give the other --weights"
         ) from error
-    return Model(config, network)
+    return Model(config, network, execution)

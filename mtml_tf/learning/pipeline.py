@@ -4,6 +4,7 @@ Which scene comes when, and how it is augmented, is a pure function of (seed, nu
 example): a run that starts again at step s sees what it would have seen.
 """
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -93,6 +94,32 @@ def make_dataset(
     return dataset.prefetch(tf.data.AUTOTUNE)
 
 
+def largest_grid(
+    entries: Sequence[RecordEntry], config: DataConfig, training: bool = True
+) -> tuple[int, int, int]:
+    """Returns a grid, voxels, that holds any batch of the scenes.
+
+    Args:
+        entries: the scenes; those of a batch share the largest size along each axis.
+        config: batch size and augmentation.
+        training: see `make_dataset`.
+    """
+    shapes = np.array([entry.grid_shape for entry in entries], np.float64)
+    if training and config.rotations:
+        # Several scenes may lie along both axes; one is largest where it lies askew.
+        along, across = shapes[:, :1], shapes[:, 1:2]
+        askew = (along + across) / math.sqrt(2)
+        side = askew if config.batch_size == 1 else np.hypot(along, across)
+        shapes[:, :2] = np.ceil(side) + 1
+    if training and config.shifts:
+        shapes += 1
+    together = shapes.max(axis=0)
+    if config.batch_size == 1:
+        together = shapes[np.prod(shapes, axis=1).argmax()]
+    x_size, y_size, z_size = (int(size + size % 2) for size in together)
+    return x_size, y_size, z_size
+
+
 def training_scenes(entries: list[RecordEntry], config: DataConfig, step: int) -> list[str]:
     """Returns the names of the scenes in the training batch of number `step`."""
     examples = range(step * config.batch_size, (step + 1) * config.batch_size)
@@ -124,7 +151,7 @@ def _row_of_example(
     """Which scene example number `example` (int64) is: a fresh permutation in every epoch.
 
     Within each run of `config.bucket_scenes` examples the scenes are sorted by the shape of their
-    grids, so that those of a batch are alike and little is padded.
+    grids, so that those of a batch are alike and little is padded; their batches come in any order.
     """
     num_scenes = len(entries)
     epoch, position = example // num_scenes, example % num_scenes
@@ -137,7 +164,35 @@ def _row_of_example(
     )
     shapes = tf.constant([_shape_key(entry.grid_shape) for entry in entries], tf.int64)
     order = tf.argsort(tf.gather(shapes, rows), stable=True)
-    return tf.gather(rows, order[position - first])
+    beyond = position - first
+    return tf.gather(rows, order[_shuffle_batches(beyond, example - beyond, len(bucket), config)])
+
+
+def _shuffle_batches(
+    place: tf.Tensor, first_example: tf.Tensor, count: tf.Tensor, config: DataConfig
+) -> tf.Tensor:
+    """Returns which of the `count` sorted scenes of a bucket comes at `place`.
+
+    Whole batches change places, so that training does not go from small scenes to large ones again
+    and again. Examples that share a batch with another bucket's stay.
+
+    Args:
+        place: int64, 0..count - 1.
+        first_example: int64, number of the bucket's first example.
+        count: of the bucket's examples.
+        config: batch size and seed.
+    """
+    size = config.batch_size
+    lead = -first_example % size
+    whole = tf.maximum((tf.cast(count, tf.int64) - lead) // size, 0)
+    batch, row = (place - lead) // size, (place - lead) % size
+    last = tf.maximum(whole - 1, 0)
+    shuffled = tf.random.experimental.index_shuffle(
+        tf.clip_by_value(batch, 0, last),
+        seed=tf.stack([tf.constant(config.seed, tf.int64), first_example]),
+        max_index=last,
+    )
+    return tf.where((batch >= 0) & (batch < whole), lead + shuffled * size + row, place)
 
 
 def _shape_key(grid_shape: tuple[int, int, int]) -> int:

@@ -15,7 +15,12 @@ from mtml_tf.learning import callbacks, models, tensorboard
 from mtml_tf.learning.backend import keras, tf
 from mtml_tf.learning.losses import MultiTaskLoss
 from mtml_tf.learning.memory import bytes_per_voxel, check_grid
-from mtml_tf.learning.pipeline import make_dataset, num_channels, training_scenes
+from mtml_tf.learning.pipeline import (
+    largest_grid,
+    make_dataset,
+    num_channels,
+    training_scenes,
+)
 from mtml_tf.learning.records import DataFolder, RecordEntry
 from mtml_tf.learning.voxel_network import VoxelNetwork
 from mtml_tf.scans.semantic_input import fault_of_probabilities
@@ -84,10 +89,10 @@ def train(
         tf.config.experimental.enable_op_determinism()
 
     model_config = describe(folder, experiment)
-    _check_memory(entries, model_config.voxel_size, experiment, is_training=True)
+    _check_memory(entries, model_config, experiment, is_training=True)
     if config.validation_split:
         validated = folder.entries(config.validation_split)
-        _check_memory(validated, model_config.voxel_size, experiment, is_training=False)
+        _check_memory(validated, model_config, experiment, is_training=False)
         _check_validation(folder, folder.scene(entries[0]), config)
     _check_same_model(run_dir, model_config)
     strategy = _strategy(config.strategy, experiment.data.batch_size)
@@ -123,7 +128,7 @@ def train(
         logging.info("resumed at step %d of %d", int(optimizer.iterations.numpy()), total_steps)
     elif config.init_from:
         initialise_from(network, config.init_from)
-    model = models.Model(model_config, network)
+    model = models.Model(model_config, network, config.execution)
 
     log_dir = str(pathlib.Path(run_dir) / "logs")
     beside = [
@@ -316,15 +321,21 @@ def _strategy(name: str, batch_size: int) -> tf.distribute.Strategy:
 
 
 def _check_memory(
-    entries: list[RecordEntry], voxel_size: float, experiment: Experiment, is_training: bool
+    entries: list[RecordEntry],
+    model: models.ModelConfig,
+    experiment: Experiment,
+    is_training: bool,
 ) -> None:
-    """Raises ValueError where a batch of the largest scene would not fit into memory."""
-    largest = max(entries, key=lambda entry: math.prod(entry.grid_shape))
-    config = experiment.train
-    for_a_voxel = experiment.data.batch_size * bytes_per_voxel(
-        experiment.network, config.execution, is_training, config.recompute
+    """Raises ValueError where the largest batch that may come would not fit into memory."""
+    config, count = experiment.train, experiment.data.batch_size
+    grid_shape = largest_grid(entries, experiment.data, is_training)
+    occupancy = max(entry.num_voxels for entry in entries) / math.prod(grid_shape)
+    for_a_voxel = count * bytes_per_voxel(
+        model.network, occupancy, config.execution, is_training, config.recompute
     )
-    check_grid(f"scene {largest.name}", largest.grid_shape, voxel_size, for_a_voxel, _LESS_MEMORY)
+    largest = max(entries, key=lambda entry: math.prod(entry.grid_shape))
+    owner = f"scene {largest.name}" + f" in a batch of {count}" * (count > 1)
+    check_grid(owner, grid_shape, model.voxel_size, for_a_voxel, _LESS_MEMORY)
 
 
 def _check_validation(folder: DataFolder, trained_on: VoxelScene, config: TrainConfig) -> None:
