@@ -384,14 +384,6 @@ def difference_of_losses(contest: Contest, plain: tf.Tensor, ours: tf.Tensor) ->
     )
 
 
-def matmul_rate(repeats: int, size: int) -> float:
-    """Returns the FLOP a second of float32 matrix products of this size: the best of `repeats`."""
-    matrix = tf.random.stateless_normal([size, size], [0, 0])
-    multiply = tf.function(lambda a: a @ a)
-    seconds = interleaved_seconds({"matmul": lambda: wait_for(multiply(matrix))}, repeats, 30.0)
-    return 2 * size**3 / min(seconds["matmul"])
-
-
 def middle_flop(size: RoomSize) -> float:
     """Counts the arithmetic between stem and transposed convolution, on the whole grid."""
     dense = network.build_network(network_config(size))
@@ -422,24 +414,26 @@ def occupied_flop(size: RoomSize) -> float:
 
 
 def peak_rows(sizes: list[RoomSize], repeats: int, max_seconds: float, gemm: int) -> list[Row]:
-    """Relates the forward pass to the machine's matrix-multiply rate."""
-    rate = matmul_rate(max(repeats, 5), gemm)
-    case = f"float32, {gemm} x {gemm}, best of {max(repeats, 5)}"
-    rows = [Row("matrix multiplication", case, rate / 1e9, unit="GFLOP/s")]
+    """Relates the forward pass to the machine's matrix-multiply rate, both by turns."""
+    matrix = tf.random.stateless_normal([gemm, gemm], [0, 0])
+    multiply = tf.function(lambda a: a @ a)
+    rows = []
     for size in sizes:
-        calls = {"ours": build_forward("ours", size)}
-        seconds = statistics.median(interleaved_seconds(calls, repeats, max_seconds)["ours"])
+        calls = {"ours": build_forward("ours", size), "matmul": lambda: wait_for(multiply(matrix))}
+        timed = interleaved_seconds(calls, repeats, max_seconds)
+        seconds = statistics.median(timed["ours"])
+        rate = 2 * gemm**3 / statistics.median(timed["matmul"])
         middle, around = middle_flop(size), occupied_flop(size)
         rows.append(
             Row(
-                "forward, share of that rate",
+                "forward, share of the matrix-multiply rate",
                 str(size),
                 100 * (middle + around) / seconds / rate,
                 unit="%",
                 beside=f"{middle / 1e9:.3g} GFLOP in the dense middle and {around / 1e9:.3g} at "
-                f"occupied voxels; at the full rate {(middle + around) / rate:.3g} s, "
-                f"measured {seconds:.3g} s",
-                repeats=repeats,
+                f"occupied voxels in {seconds:.3g} s; float32 {gemm} x {gemm} at "
+                f"{rate / 1e9:.3g} GFLOP/s, which would take {(middle + around) / rate:.3g} s",
+                repeats=len(timed["ours"]),
             )
         )
     return rows

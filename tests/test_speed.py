@@ -1,5 +1,6 @@
 """Tests of experiments.speed and its parts: the benchmark itself, on cases of no size."""
 
+import collections
 import csv
 import dataclasses
 import functools
@@ -379,16 +380,37 @@ def test_growth_is_told_relative_to_the_smallest_case(clock):
     assert [row.ours for row in rows] == [1, 4]
 
 
-def test_all_that_grows_is_timed_at_each_factor(tmp_path, monkeypatch):
+def test_every_section_has_rows(tmp_path, monkeypatch):
+    """All but `memory`, whose processes take a minute; every comparison once, at the least size."""
     for factors in ("BY_SIZE", "BY_INSTANCES"):
         monkeypatch.setattr(speed_growth, factors, (1, 2))
-    monkeypatch.setattr(speed_network, "build_training_step", speed_network.build_forward)
     monkeypatch.setattr(speed_growth, "BY_OCCUPANCY", (1,))
-    rows = speed_growth.growth_rows(speed.QUICK.growth, tmp_path, repeats=1, max_seconds=60)
-    grown = {row.what.rpartition(" x ")[0] for row in rows}
-    assert len(grown) == 10
-    assert len(rows) == 9 * 2 + 1
-    assert min(row.ours for row in rows) > 0
+    monkeypatch.setattr(
+        speed, "memory_of_contest", lambda contest, _: Row("memory", contest.case, 1.0)
+    )
+    variants = speed_network.variant_contests
+    monkeypatch.setattr(speed_network, "variant_contests", lambda size: variants(size)[:1])
+    rows = speed.run(
+        speed.Settings(
+            only=tuple(name for name in speed.SECTIONS if name != "memory"),
+            repeats=1,
+            sizes=dataclasses.replace(speed.QUICK, rooms=speed.QUICK.rooms[:2]),
+        )
+    )
+    assert all(np.isfinite(row.ours) and row.ours >= 0 for row in rows)
+    counts = collections.Counter(
+        re.sub(r" x \d|, bandwidth.*|of which .*", "", row.what) for row in rows
+    )
+    assert counts["forward"] == counts["forward, difference"] == 2
+    assert counts["gradients, difference of the worst variable"] == 2
+    assert counts["forward, bfloat16"] == counts["forward, bfloat16, difference"] == 1
+    assert counts["forward, share of the matrix-multiply rate"] == 2
+    assert counts["scan file to masks on disk"] == 1
+    grown = [what for what, count in counts.items() if what.endswith(("voxels", "vertices"))]
+    assert {counts[what] for what in grown} == {2}
+    assert len(grown) == 6
+    assert counts["forward, occupancy"] == 1
+    assert len(counts) > 25
 
 
 def test_unknown_sections_and_a_run_without_scenes_are_refused():
