@@ -15,7 +15,7 @@ from mtml_tf.config import DataConfig
 from mtml_tf.learning.pipeline import make_dataset
 from mtml_tf.learning.records import DataFolder, write_data_folder
 
-_BUCKET_SCENES = 64
+_BUCKET_SCENES = 16  # as the flagfiles have it
 _TURNED = {"flips and rotations": True, "flips": False}
 
 

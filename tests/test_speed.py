@@ -469,8 +469,8 @@ def test_the_training_pipeline_is_fed_made_up_or_given_scenes(tmp_path):
     assert [(row.what, row.unit) for row in rows] == [
         ("training pipeline, flips and rotations", "scenes/s"),
         ("training pipeline, flips", "scenes/s"),
-        ("voxels padded, flips and rotations, bucket_scenes 64", "%"),
-        ("voxels padded, flips, bucket_scenes 64", "%"),
+        ("voxels padded, flips and rotations, bucket_scenes 16", "%"),
+        ("voxels padded, flips, bucket_scenes 16", "%"),
     ]
     assert {row.case for row in rows} == {"3 scenes of split train, 2 a batch"}
     assert all(row.ours > 0 for row in rows)
