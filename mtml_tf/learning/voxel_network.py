@@ -60,7 +60,7 @@ class VoxelNetwork(keras.Model):
 
         Args:
             inputs: `coordinates` int32 [B, M, 3], -1 in padding rows; `channels` int32 [B, M],
-                the input channel of a voxel's class (-1 unlabelled), or `features` float32
+                the input channel of a voxel's class, below C (-1 unlabelled), or `features` float32
                 [B, M, C]; `grid_shape` int32 [B, 3], even. The batch's grid is the largest.
         """
         coordinates = inputs["coordinates"]
