@@ -19,6 +19,7 @@ Item = TypeVar("Item")
 
 DONE, FAILED, WRONG_USAGE = 0, 1, 2
 _INTERVAL_S = 10.0
+RUN_FLAGS = "flags.cfg"  # in a run folder, the flags of its last start
 
 
 def run(main: Callable[[], None], required: Iterable[str] = ()) -> None:
@@ -95,7 +96,7 @@ def write_run_description(run_dir: str) -> None:
     path = pathlib.Path(run_dir)
     resolved = [f for f in flags.FLAGS.get_key_flags_for_module(sys.argv[0]) if f.value is not None]
     text = "\n".join(flag.serialize() for flag in resolved)
-    files.write_text(path / "flags.cfg", text + "\n", overwrite=True)
+    files.write_text(path / RUN_FLAGS, text + "\n", overwrite=True)
     names = ("mtml_tf", "tensorflow", "numpy", "scipy", "scikit-learn")
     versions = {name: importlib.metadata.version(name) for name in names}
     versions["python"] = platform.python_version()

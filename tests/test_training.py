@@ -6,6 +6,7 @@ import logging
 import os
 import pathlib
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -172,9 +173,28 @@ def test_two_checkpoints_are_kept(run_dir):
 
 
 def test_a_finished_run_is_left_as_it_is(data, run_dir):
-    before = weights_of(run_dir)
-    training.train(str(data), str(run_dir), EXPERIMENT)
+    before, begun, told = weights_of(run_dir), [], []
+    training.train(
+        str(data), str(run_dir), EXPERIMENT, lambda: begun.append("begun"), report=told.append
+    )
     assert_bit_identical(weights_of(run_dir), before)
+    assert not begun
+    (sentence,) = told
+    assert re.fullmatch(
+        rf"{run_dir}: 30 steps done, weights in {run_dir}/last and {run_dir}/best "
+        r"\(validation AP50 [01]\.\d{3}\)",
+        sentence,
+    )
+
+
+def test_a_run_that_is_longer_than_asked_for_is_left_as_it_is(data, run_dir, caplog):
+    before, begun = weights_of(run_dir), []
+    with caplog.at_level(logging.INFO, logger="absl"):
+        training.train(str(data), str(run_dir), changed(epochs=1), lambda: begun.append("begun"))
+    assert "trained for 30 steps already where --epochs=1 asks for 15" in caplog.text
+    assert "resumed" not in caplog.text
+    assert_bit_identical(weights_of(run_dir), before)
+    assert not begun
 
 
 # --- Going on ----------------------------------------------------------------------------------
@@ -223,10 +243,14 @@ def test_a_run_goes_on_after_the_end_of_an_epoch(data, run_dir, tmp_path):
     assert not (path / "best").exists()
 
 
-def test_a_run_that_is_out_of_time_stops_in_good_order(data, tmp_path, eager):
-    training.train(str(data), str(tmp_path), quiet(max_minutes=1e-9))
+def test_a_run_that_is_out_of_time_stops_in_good_order(data, tmp_path, eager, caplog):
+    told = []
+    with caplog.at_level(logging.INFO, logger="absl"):
+        training.train(str(data), str(tmp_path), quiet(max_minutes=1e-9), report=told.append)
     assert latest_step(tmp_path) == 1
     assert (tmp_path / "last").exists()
+    assert "30 scenes, 15 steps an epoch, 30 steps to go, on CPU" in caplog.text
+    assert told == [f"{tmp_path}: 1 steps done, weights in {tmp_path}/last"]
 
 
 @pytest.mark.parametrize(
@@ -258,6 +282,75 @@ def test_another_experiment_in_the_same_folder_is_refused(data, run_dir, field, 
     ):
         training.train(str(data), str(run_dir), dataclasses.replace(EXPERIMENT, **other))
     assert (run_dir / "model.json").read_bytes() == before
+
+
+def test_a_folder_in_which_nothing_was_learned_is_free_for_another_experiment(
+    data, run_dir, tmp_path, eager
+):
+    shutil.copy(run_dir / "model.json", tmp_path)
+    network = dataclasses.replace(EXPERIMENT.network, embedding_size=4)
+    other = dataclasses.replace(quiet(max_minutes=1e-9), network=network)
+    training.train(str(data), str(tmp_path), other)
+    assert models.read_model_config(tmp_path).network.embedding_size == 4
+
+
+def test_a_start_that_fails_writes_nothing(data, run_dir, tmp_path):
+    begun = []
+    with pytest.raises(ValueError, match="missing: expected a run folder"):
+        training.train(str(data), str(tmp_path / "run"), quiet(init_from="missing"))
+    assert not (tmp_path / "run").exists()
+
+    shutil.copytree(run_dir, tmp_path / "cut")
+    for path in (tmp_path / "cut" / "checkpoints").glob("*.index"):
+        path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(ValueError, match=r"cut or another network's; choose another run folder"):
+        training.train(
+            str(data), str(tmp_path / "cut"), changed(epochs=3), lambda: begun.append("begun")
+        )
+    assert not begun
+
+
+@pytest.mark.parametrize(
+    ("flags", "sentence"),
+    [
+        ([], "expected --decay=cosine as this run was begun with, found --decay=constant; repeat"),
+        (["--decay=cosine", "--norotations"], "expected --rotations as this run was begun with, f"),
+        # Lengths and the learning rate may change: the data folder is looked for.
+        (["--decay=cosine", "--epochs=7", "--learning_rate=1"], "expected a data folder"),
+    ],
+)
+def test_a_run_goes_on_by_its_own_method_only(tmp_path, flags, sentence):
+    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / "checkpoints" / "checkpoint").touch()
+    before = "--rotations\n--epochs=5\n--learning_rate=0.1\n--decay=cosine\n"
+    (tmp_path / "flags.cfg").write_text(before)
+    result = run(*command(tmp_path / "none", tmp_path, *flags))
+    assert result.returncode == 1
+    assert sentence in result.stderr.splitlines()[-1]
+    warning = "until now --learning_rate=0.1, from now on --learning_rate=1.0"
+    assert (warning in result.stderr) == ("--learning_rate=1" in flags)
+    assert (tmp_path / "flags.cfg").read_text() == before
+
+
+INTERRUPTED = """
+import sys
+from mtml_tf import program, train
+from mtml_tf.learning import training
+
+def interrupted(*_, **__):
+    raise KeyboardInterrupt
+
+training.train = interrupted
+program.run(train.main)
+"""
+
+
+def test_an_interruption_tells_how_to_go_on(data, run_dir):
+    flags = [f"--data_dir={data}", f"--run_dir={run_dir}"]
+    result = run(sys.executable, "-c", INTERRUPTED, *flags)
+    assert result.returncode == 1
+    last = result.stderr.splitlines()[-1]
+    assert last == "interrupted; the same command goes on from the last checkpoint"
 
 
 # --- Where a run starts ------------------------------------------------------------------------
@@ -324,6 +417,26 @@ def test_a_step_that_memory_does_not_hold_is_told_in_one_sentence(data, tmp_path
     sentence = rf"{data}: expected batches that fit into memory, found none left in step 1; take a"
     with pytest.raises(ValueError, match=sentence):
         training.train(str(data), str(tmp_path / "run"), quiet(epochs=1))
+
+
+def test_a_full_disk_is_not_taken_for_a_lack_of_memory(data, tmp_path, monkeypatch):
+    def fit(*_, **__):
+        raise tf.errors.ResourceExhaustedError(None, None, "x.tempstate; No space left on device")
+
+    monkeypatch.setattr(keras.Model, "fit", fit)
+    sentence = rf"{tmp_path}/run: expected room for checkpoints and weights, found the disk full;"
+    with pytest.raises(ValueError, match=sentence):
+        training.train(str(data), str(tmp_path / "run"), quiet(epochs=1))
+
+
+def test_a_folder_of_other_files_is_no_run_folder(data, tmp_path):
+    for name in ("train.log", "photo.png"):
+        (tmp_path / name).touch()
+    with pytest.raises(ValueError, match=rf"{tmp_path}: expected .*, found one with photo\.png"):
+        training.train(str(data), str(tmp_path), EXPERIMENT)
+    assert len(list(tmp_path.iterdir())) == 2
+    (tmp_path / "photo.png").unlink()
+    training._check_run_folder(str(tmp_path))
 
 
 def test_scenes_without_instances_are_refused(tmp_path):
@@ -509,7 +622,7 @@ def test_scenes_too_large_for_the_memory_are_refused_before_anything_is_written(
     for experiment in (changed(epochs=1), before):
         with pytest.raises(
             ValueError,
-            match=r"scene scene_001: .*40000 x 40000 x 20 voxels.* GiB are .*--recompute",
+            match=r"scene scene_001.*: .*\d{5} x \d{5} x \d+ voxels.* GiB are .*--recompute",
         ):
             training.train(str(tmp_path / "data"), str(tmp_path / "run"), experiment)
     assert not (tmp_path / "run").exists()

@@ -1,8 +1,10 @@
 """Training: the paper's schedule by Keras `fit`, resumable to the bit."""
 
 import dataclasses
+import errno
 import functools
 import math
+import os
 import pathlib
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -10,6 +12,7 @@ from typing import Any
 import numpy as np
 from absl import logging
 
+from mtml_tf import program
 from mtml_tf.config import DataConfig, LossConfig, NetworkConfig, SegmentConfig, TrainConfig
 from mtml_tf.learning import callbacks, models, tensorboard
 from mtml_tf.learning.backend import keras, tf
@@ -29,6 +32,11 @@ from mtml_tf.scene import Instance, VoxelScene
 from mtml_tf.scoring.average_precision import ApTable, average_precision
 from mtml_tf.segmentation.scores import size_statistics
 
+_CHECKPOINTS = "checkpoints"
+# What a shell may have put into a new run folder.
+_LOG_SUFFIXES = (".log", ".txt", ".out", ".err")
+# TensorFlow raises the same error for these and for memory.
+_DISK_FULL = tuple(os.strerror(number) for number in (errno.ENOSPC, errno.EDQUOT))
 _LESS_MEMORY = (
     "take a smaller --batch_size or --width, give --recompute, prepare the scenes with a larger "
     "voxel size, or remove points that lie far from the rest"
@@ -60,6 +68,7 @@ def train(
     run_dir: str,
     experiment: Experiment,
     before_start: Callable[[], None] = lambda: None,
+    report: Callable[[str], None] = logging.info,
 ) -> models.Model:
     """Trains, or goes on with, the run in `run_dir`.
 
@@ -72,15 +81,19 @@ def train(
         data_dir: data folder.
         run_dir: run folder.
         experiment: what to train, and how.
-        before_start: called once, when all checks have passed and before anything is written.
+        before_start: called once, when all checks have passed and before anything is written; not
+            where no step is left.
+        report: gets one sentence at the end: what was done, and where the weights are.
 
     Returns:
         The trained model, with its last weights.
 
     Raises:
         ValueError: data that can't be read, scenes too large for memory, another network or data
-            in `run_dir`, a damaged checkpoint, or a loss that is no longer a number.
+            in `run_dir` or no run at all, a damaged checkpoint, a full disk, or a loss that is no
+            longer a number.
     """
+    _check_run_folder(run_dir)
     config = experiment.train
     folder = DataFolder(data_dir)
     entries = folder.entries(experiment.train_split)
@@ -96,8 +109,6 @@ def train(
         _check_validation(folder, folder.scene(entries[0]), config)
     _check_same_model(run_dir, model_config)
     strategy = _strategy(config.strategy, experiment.data.batch_size)
-    before_start()
-    models.write_model_config(run_dir, model_config)
 
     steps_per_epoch = math.ceil(len(entries) / experiment.data.batch_size)
     total_steps = steps_per_epoch * config.epochs
@@ -114,7 +125,7 @@ def train(
         checkpoint = tf.train.Checkpoint(
             network=network.dense, optimizer=optimizer, best_ap=best_ap
         )
-    manager = tf.train.CheckpointManager(checkpoint, str(pathlib.Path(run_dir) / "checkpoints"), 2)
+    manager = tf.train.CheckpointManager(checkpoint, str(pathlib.Path(run_dir) / _CHECKPOINTS), 2)
     if manager.latest_checkpoint:
         try:
             checkpoint.restore(manager.latest_checkpoint).assert_existing_objects_matched()
@@ -125,7 +136,6 @@ def train(
             ) from error
         if config.decay == "constant":  # the rate is in the checkpoint; the flag goes before it
             optimizer.learning_rate = config.learning_rate
-        logging.info("resumed at step %d of %d", int(optimizer.iterations.numpy()), total_steps)
     elif config.init_from:
         initialise_from(network, config.init_from)
     model = models.Model(model_config, network, config.execution)
@@ -157,14 +167,35 @@ def train(
         if config.validation_split
         else None
     )
-    fits = _fits(int(optimizer.iterations.numpy()), steps_per_epoch, config.epochs)
+    done = int(optimizer.iterations.numpy())
+    fits = _fits(done, steps_per_epoch, config.epochs)
     if fits:
+        before_start()
+        models.write_model_config(run_dir, model_config)
         described = dataclasses.replace(experiment, network=model_config.network)
         tensorboard.write_hyperparameters(log_dir, dataclasses.asdict(described))
-    for epochs, first_step, steps in fits:
-        if keras_model.stop_training:
-            break
-        try:
+        if done:
+            logging.info("resumed at step %d of %d", done, total_steps)
+        logging.info(
+            "%d scenes, %d steps an epoch, %d steps to go, on %s",
+            len(entries),
+            steps_per_epoch,
+            total_steps - done,
+            _devices(strategy),
+        )
+    else:
+        logging.info(
+            "%s: trained for %d steps already where --epochs=%d asks for %d; a larger --epochs "
+            "goes on",
+            run_dir,
+            done,
+            config.epochs,
+            total_steps,
+        )
+    try:
+        for epochs, first_step, steps in fits:
+            if keras_model.stop_training:
+                break
             keras_model.fit(
                 make_dataset(
                     folder,
@@ -180,13 +211,30 @@ def train(
                 callbacks=beside,
                 verbose=0,
             )
-        except tf.errors.ResourceExhaustedError as error:  # a GPU's memory is known only then
+        models.write_weights(run_dir, models.LAST, network)
+    except tf.errors.ResourceExhaustedError as error:
+        if any(text in str(error) for text in _DISK_FULL):
             raise ValueError(
-                f"{data_dir}: expected batches that fit into memory, found none left in step "
-                f"{int(optimizer.iterations.numpy()) + 1}; {_LESS_MEMORY}"
+                f"{run_dir}: expected room for checkpoints and weights, found the disk full; make "
+                "room and start again: the run goes on from its last checkpoint"
             ) from error
-    models.write_weights(run_dir, models.LAST, network)
+        raise ValueError(  # a GPU's memory is known only then
+            f"{data_dir}: expected batches that fit into memory, found none left in step "
+            f"{int(optimizer.iterations.numpy()) + 1}; {_LESS_MEMORY}"
+        ) from error
+    best = f" and {pathlib.Path(run_dir, models.BEST)} (validation AP50 {best_ap.numpy():.3f})"
+    report(
+        f"{run_dir}: {optimizer.iterations.numpy()} steps done, weights in "
+        f"{pathlib.Path(run_dir, models.LAST)}{best if best_ap.numpy() >= 0 else ''}"
+    )
     return model
+
+
+def has_begun(run_dir: str) -> bool:
+    """Whether a run folder holds something learned: a checkpoint or weights."""
+    path = pathlib.Path(run_dir)
+    learned = (f"{_CHECKPOINTS}/checkpoint", models.BEST, models.LAST)
+    return any((path / name).exists() for name in learned)
 
 
 def describe(folder: DataFolder, experiment: Experiment) -> models.ModelConfig:
@@ -338,6 +386,30 @@ def _check_memory(
     check_grid(owner, grid_shape, model.voxel_size, for_a_voxel, _LESS_MEMORY)
 
 
+def _devices(strategy: tf.distribute.Strategy) -> str:
+    """Returns what computes the steps, in words."""
+    count = strategy.num_replicas_in_sync
+    kind = "GPU" if tf.config.list_logical_devices("GPU") else "CPU"
+    return f"{count} {kind}s" if count > 1 else kind
+
+
+def _check_run_folder(run_dir: str) -> None:
+    """Raises ValueError where `run_dir` holds files, and none of a run."""
+    path = pathlib.Path(run_dir)
+    if not path.exists():
+        return
+    names = {
+        entry.name
+        for entry in path.iterdir()
+        if entry.is_dir() or not (entry.name.startswith(".") or entry.suffix in _LOG_SUFFIXES)
+    }
+    if names and not names & {models.DESCRIPTION, program.RUN_FLAGS, _CHECKPOINTS}:
+        raise ValueError(
+            f"{run_dir}: expected a run folder, an empty one or none, found one with "
+            f"{min(names)}; give another --run_dir"
+        )
+
+
 def _check_validation(folder: DataFolder, trained_on: VoxelScene, config: TrainConfig) -> None:
     """Raises ValueError, now and not hours later, where the validation split does not fit."""
     split = config.validation_split
@@ -359,7 +431,7 @@ def _check_validation(folder: DataFolder, trained_on: VoxelScene, config: TrainC
 
 def _check_same_model(run_dir: str, config: models.ModelConfig) -> None:
     """Raises ValueError where `run_dir` holds a run of another network or other data."""
-    if not (pathlib.Path(run_dir) / models.DESCRIPTION).exists():
+    if not (has_begun(run_dir) and (pathlib.Path(run_dir) / models.DESCRIPTION).exists()):
         return
     found = models.read_model_config(run_dir)
     for field in ("network", "classes", "voxel_size", "has_direction"):
