@@ -36,6 +36,9 @@ def main() -> None:
     """Reads the flags, scores, prints and writes the table."""
     classes = read_classes(FLAGS.classes)
     folders = FLAGS.prediction_dir, FLAGS.ground_truth_dir
+    if FLAGS.output_csv:
+        files.check_suffix(FLAGS.output_csv, ".csv")
+        files.check_apart(FLAGS.output_csv, [FLAGS.classes])
     with contextlib.ExitStack() as stack:
         temporary = None
         if FLAGS.output_csv:  # opened first: a file that may not be replaced is told before scoring

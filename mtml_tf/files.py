@@ -1,12 +1,47 @@
 """Reads text; writes files that appear whole or not at all, and overwrites none unasked."""
 
 import contextlib
+import dataclasses
+import errno
 import fcntl
 import os
 import pathlib
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+
+_DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
+
+
+class _NoRoomError(ValueError):
+    """Told once more by the folder in which a file was to be written: of its own name."""
+
+
+@dataclasses.dataclass(frozen=True)
+class FolderKind:
+    """What a folder of one kind consists of, to tell an earlier output from anyone's files.
+
+    Attributes:
+        what: the noun for its content, such as "predictions".
+        mark: the file or folder that each of them has.
+        has: whether a file in it, or in a folder of it, belongs there.
+    """
+
+    what: str
+    mark: str
+    has: Callable[[pathlib.Path], bool]
+
+    def check(self, folder: str | pathlib.Path) -> None:
+        """Raises ValueError where a folder is not of this kind, or not only."""
+        paths = sorted(path for path in pathlib.Path(folder).rglob("*") if not path.is_dir())
+        strange = [os.path.relpath(path, folder) for path in paths if not self.has(path)]
+        if not pathlib.Path(folder, self.mark).exists():
+            strange.append(f"no {self.mark}")
+        if strange:
+            raise ValueError(
+                f"{folder}: expected a folder of {self.what} to replace, found {strange[0]} in it; "
+                "choose another folder or remove it yourself"
+            )
 
 
 def read_text(path: str | pathlib.Path, encoding: str = "utf-8-sig", errors: str = "strict") -> str:
@@ -52,33 +87,90 @@ def read_scene_list(path: str | pathlib.Path) -> tuple[str, ...]:
     return tuple(names)
 
 
+def check_apart(output: str | pathlib.Path, inputs: Iterable[str | pathlib.Path | None]) -> None:
+    """Checks that replacing an output deletes nothing that is read.
+
+    Args:
+        output: a file or folder that is written.
+        inputs: files and folders that are read; empty ones and None count for nothing.
+
+    Raises:
+        ValueError: one of them is the output or lies in it.
+    """
+    place = pathlib.Path(os.path.realpath(output))
+    for path in (given for given in inputs if given):
+        read = pathlib.Path(os.path.realpath(path))
+        if place in (read, *read.parents):
+            raise ValueError(
+                f"{output}: expected a path of its own for what is written, found {path} there, "
+                "which is read; choose another"
+            )
+
+
+def check_suffix(path: str | pathlib.Path, suffix: str) -> None:
+    """Raises ValueError where a file's name does not tell what will be in it."""
+    if pathlib.Path(path).suffix.lower() != suffix:
+        raise ValueError(f"{path}: expected the name of a {suffix} file to write, found another")
+
+
 def check_may_write(path: str | pathlib.Path, overwrite: bool) -> None:
-    """Raises ValueError where a file exists and `overwrite` is False; for before long work."""
-    if pathlib.Path(path).exists() and not overwrite:
+    """Checks that a file may be written; for before long work.
+
+    Raises:
+        ValueError: it exists and `overwrite` is False, or it is a folder or device.
+    """
+    if not os.path.exists(path):
+        return
+    if not os.path.isfile(path):
+        found = "a folder" if os.path.isdir(path) else "a device"
+        raise ValueError(f"{path}: expected a file to write, found {found}; choose another path")
+    if not overwrite:
         raise ValueError(f"{path}: exists already; choose another path or give --overwrite")
+
+
+def check_may_replace(
+    path: str | pathlib.Path, overwrite: bool, kind: FolderKind | None = None
+) -> None:
+    """Checks that a folder may be written; for before long work.
+
+    Args:
+        path: the folder.
+        overwrite: whether one that is not empty may be replaced.
+        kind: of what may be replaced; None for any.
+
+    Raises:
+        ValueError: it is a file; it is not empty and `overwrite` is False or it is of another
+            kind; or it can't be moved.
+    """
+    if not os.path.exists(path):
+        return
+    if not os.path.isdir(path):
+        raise ValueError(f"{path}: expected a folder to write, found a file of that name")
+    if os.listdir(path):
+        if not overwrite:
+            raise ValueError(f"{path}: exists already; choose another folder or give --overwrite")
+        if kind:
+            kind.check(path)
+    if os.path.ismount(path) or os.path.samefile(path, "."):
+        found = "a mount point" if os.path.ismount(path) else "the current one"
+        raise ValueError(
+            f"{path}: expected a folder that can be replaced as a whole, found {found}; choose a "
+            "folder in it"
+        )
 
 
 @contextlib.contextmanager
 def writing_file(path: str | pathlib.Path, overwrite: bool = False) -> Iterator[pathlib.Path]:
     """Yields a temporary path beside `path`; on leaving, what was written there becomes `path`.
 
+    Where `path` is a symbolic link, what it leads to is written.
+
     Raises:
-        ValueError: `path` exists and `overwrite` is False.
+        ValueError: `path` exists and `overwrite` is False, or it can't be written.
     """
-    path = pathlib.Path(path)
     check_may_write(path, overwrite)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    os.close(handle)
-    temporary = pathlib.Path(name)
-    try:
+    with _beside(path, _make_file, _install_file) as temporary:
         yield temporary
-        with temporary.open("rb") as file:
-            os.fsync(file.fileno())
-        temporary.chmod(0o644)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def write_text(path: str | pathlib.Path, text: str, overwrite: bool = False) -> None:
@@ -88,29 +180,25 @@ def write_text(path: str | pathlib.Path, text: str, overwrite: bool = False) -> 
 
 
 @contextlib.contextmanager
-def writing_folder(path: str | pathlib.Path, overwrite: bool = False) -> Iterator[pathlib.Path]:
+def writing_folder(
+    path: str | pathlib.Path, overwrite: bool = False, kind: FolderKind | None = None
+) -> Iterator[pathlib.Path]:
     """Yields a temporary folder beside `path`; on leaving without an error it becomes `path`.
 
     An existing empty folder is taken as absent. A folder that is replaced is deleted only after
-    the new one is complete.
+    the new one is complete. Where `path` is a symbolic link, what it leads to is written.
+
+    Args:
+        path: the folder.
+        overwrite: whether one that is not empty may be replaced.
+        kind: of what may be replaced; None for any.
 
     Raises:
-        ValueError: `path` exists, is not an empty folder, and `overwrite` is False.
+        ValueError: see `check_may_replace`; or `path` can't be written.
     """
-    path = pathlib.Path(path)
-    if path.exists() and not path.is_dir():
-        raise ValueError(f"{path}: expected a folder to write, found a file of that name")
-    if path.is_dir() and any(path.iterdir()) and not overwrite:
-        raise ValueError(f"{path}: exists already; choose another folder or give --overwrite")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = pathlib.Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
-    try:
+    check_may_replace(path, overwrite, kind)
+    with _beside(path, tempfile.mkdtemp, _install_folder) as temporary:
         yield temporary
-        temporary.chmod(0o755)
-        sync_files(temporary)
-        _replace_folder(temporary, path)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
 
 
 @contextlib.contextmanager
@@ -143,16 +231,93 @@ def sync_files(folder: pathlib.Path) -> None:
                 os.close(handle)
 
 
-def _replace_folder(new: pathlib.Path, path: pathlib.Path) -> None:
+@contextlib.contextmanager
+def _beside(
+    path: str | pathlib.Path,
+    make: Callable[[str, str, pathlib.Path], str],
+    install: Callable[[pathlib.Path, pathlib.Path], None],
+) -> Iterator[pathlib.Path]:
+    """Yields something temporary in the folder of `path`; where that fails, nothing remains of it.
+
+    Args:
+        path: what is written in the end.
+        make: makes it, from a suffix, a prefix and the folder.
+        install: moves it, when it is complete, to where `path` leads.
+
+    Raises:
+        ValueError: it can't be made or moved, or the disk is full.
+    """
+    path, place = pathlib.Path(path), pathlib.Path(os.path.realpath(path))
+    missing = [folder for folder in place.parents if not os.path.exists(folder)]
+    temporary = None
+    try:
+        with _told_of(path):
+            place.parent.mkdir(parents=True, exist_ok=True)
+            temporary = pathlib.Path(make("", f".{place.name}.", place.parent))
+        yield temporary
+        with _told_of(path):
+            install(temporary, place)
+    except (OSError, _NoRoomError) as error:
+        if isinstance(error, OSError) and error.errno not in _DISK_FULL:
+            raise
+        raise _NoRoomError(
+            f"{path}: expected room to write it, found the disk full; make room and start again"
+        ) from error
+    finally:
+        if temporary and temporary.is_dir():
+            shutil.rmtree(temporary, ignore_errors=True)
+        elif temporary:
+            temporary.unlink(missing_ok=True)
+        for folder in missing:
+            with contextlib.suppress(OSError):  # it is not empty: `path` was written
+                folder.rmdir()
+
+
+@contextlib.contextmanager
+def _told_of(path: pathlib.Path) -> Iterator[None]:
+    """Names `path` in an error of the system, which would name something temporary."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in _DISK_FULL:
+            raise
+        folder = next(
+            parent for parent in (*path.parents, pathlib.Path("/")) if os.path.exists(parent)
+        )
+        found = "is a file" if os.path.isfile(folder) else f"can't be written to ({error.strerror})"
+        raise ValueError(
+            f"{path}: expected a place to write to, found that {folder} {found}; choose another"
+        ) from error
+
+
+def _make_file(suffix: str, prefix: str, folder: pathlib.Path) -> str:
+    handle, name = tempfile.mkstemp(suffix, prefix, folder)
+    os.close(handle)
+    return name
+
+
+def _install_file(new: pathlib.Path, path: pathlib.Path) -> None:
+    with new.open("rb") as file:
+        os.fsync(file.fileno())
+    new.chmod(0o644)
+    new.replace(path)
+
+
+def _install_folder(new: pathlib.Path, path: pathlib.Path) -> None:
     """Renames `new` to `path`; what was there is moved aside first and deleted last."""
+    new.chmod(0o755)
+    sync_files(new)
     if not path.exists():
         new.replace(path)
         return
     aside = pathlib.Path(tempfile.mkdtemp(prefix=f".{path.name}.old.", dir=path.parent))
-    path.replace(aside)
     try:
+        path.replace(aside)
         new.replace(path)
     except OSError:
-        aside.replace(path)
+        if path.exists():
+            aside.rmdir()
+        else:
+            aside.replace(path)
         raise
     shutil.rmtree(aside)

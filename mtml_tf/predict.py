@@ -12,9 +12,10 @@ from typing import Any
 
 from absl import flags
 
-from mtml_tf import config_flags, program, timing
+from mtml_tf import config_flags, files, program, timing
 from mtml_tf.config import EXECUTIONS, PRECISIONS, SegmentConfig
 from mtml_tf.scans import scan, semantic_input
+from mtml_tf.scoring.folders import PREDICTIONS
 
 FLAGS = flags.FLAGS
 
@@ -86,13 +87,14 @@ def main() -> None:
             raise flags.Error(f"expected --{name} together with --run_dir or --model only")
     changed = config_flags.read_given(SegmentConfig, config_flags.FROM_DATA)
     reading = _how_to_read_the_scan()
+    inputs = (FLAGS.run_dir, FLAGS.saved_model, FLAGS.data_dir, FLAGS.scan, FLAGS.labels)
+    files.check_apart(FLAGS.output_dir, inputs)
+    files.check_may_replace(FLAGS.output_dir, FLAGS.overwrite, PREDICTIONS)
 
     start = time.perf_counter()
     from mtml_tf.learning import exporting, models, prediction
 
     imported = time.perf_counter()
-    inputs = (FLAGS.run_dir, FLAGS.saved_model, FLAGS.data_dir, FLAGS.scan, FLAGS.labels)
-    prediction.check_apart(FLAGS.output_dir, inputs)
     if FLAGS.saved_model:
         model = exporting.load_saved_model(FLAGS.saved_model)
     elif FLAGS.model:

@@ -55,15 +55,24 @@ def run(main: Callable[[], None], required: Iterable[str] = ()) -> None:
 def _parse_flags(required: Iterable[str]) -> None:
     """Parses `sys.argv`; exits 0 after --help, 2 where the flags are wrong."""
     app.define_help_flags()
-    flags.mark_flags_as_required(list(required))
     try:
         rest = flags.FLAGS(sys.argv)[1:]
-        if rest:
-            raise flags.Error(f"expected flags only (--name=value), found '{rest[0]}'")
+        problems = [f"expected flags only (--name=value), found '{rest[0]}'"] if rest else []
+        problems += [
+            f"--{name} is required" for name in required if flags.FLAGS[name].value in (None, "")
+        ]
+        if problems:
+            raise flags.Error("; ".join(problems))
     except SystemExit:  # absl leaves with 1 after printing the help
         sys.exit(DONE)
-    except (flags.Error, OSError) as error:
-        print(f"{sys.argv[0]}: {error}; --helpfull lists the flags", file=sys.stderr)
+    except (flags.Error, OSError, UnicodeDecodeError) as error:
+        told: object = error
+        unread = error if isinstance(error, UnicodeDecodeError) else error.__context__
+        if isinstance(unread, OSError):
+            told = f"{unread.filename}: expected a file of flags, found: {unread.strerror}"
+        elif isinstance(unread, UnicodeDecodeError):
+            told = f"expected a file of flags in UTF-8, found: {unread}"
+        print(f"{sys.argv[0]}: {told}; --helpfull lists the flags", file=sys.stderr)
         sys.exit(WRONG_USAGE)
 
 

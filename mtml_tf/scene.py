@@ -23,6 +23,25 @@ def _check_rows(owner: str, count: int, **arrays: Array | None) -> None:
             raise ValueError(f"{owner}: expected {count} rows in {field}, found {len(array)}")
 
 
+def _check_array(owner: str, field: str, array: Array, shape: str, kinds: str) -> None:
+    """Raises ValueError unless it is an array of these kinds and a shape such as `N, 3`."""
+    sizes = shape.split(", ")
+    if not isinstance(array, np.ndarray):
+        found = f"a {type(array).__name__}"
+    elif (
+        array.ndim == len(sizes)
+        and array.dtype.kind in kinds
+        and all(size in ("N", "F", "C", str(n)) for size, n in zip(sizes, array.shape, strict=True))
+    ):
+        return
+    else:
+        found = f"{array.dtype} {list(array.shape)}"
+    numbers = "numbers" if "f" in kinds else "whole numbers"
+    raise ValueError(
+        f"{owner}: expected {field} as a NumPy array of {numbers} [{shape}], found {found}"
+    )
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class Scene:
     """A scan: a mesh or a point cloud, z up.
@@ -36,9 +55,12 @@ class Scene:
         instance_ids: int32 [N], or None where the scan has no ground truth.
         features: float32 [N, C], one vector a vertex (class probabilities or any feature that
             a semantic network gives), or None.
+        coordinate_step: the coarsest step between coordinates that the file of the scan could
+            tell apart, metres; 0 where nothing is known of a file.
 
     Raises:
-        ValueError: the arrays do not have one row a vertex.
+        ValueError: no arrays, arrays of another kind or shape or without one row a vertex, or
+            vertices that are not finite.
     """
 
     name: str
@@ -48,10 +70,28 @@ class Scene:
     semantic_ids: Array | None = None
     instance_ids: Array | None = None
     features: Array | None = None
+    coordinate_step: float = 0.0
 
     def __post_init__(self) -> None:
+        owner = f"scene {self.name}"
+        _check_array(owner, "vertices", self.vertices, "N, 3", "iuf")
+        wrong = np.count_nonzero(~np.isfinite(self.vertices).all(axis=1))
+        if wrong:
+            raise ValueError(
+                f"{owner}: expected finite vertices, found NaN or infinity in {wrong} of "
+                f"{len(self.vertices)}"
+            )
+        for field, shape, kinds in (
+            ("colors", "N, 3", "iu"),
+            ("faces", "F, 3", "iu"),
+            ("semantic_ids", "N", "iu"),
+            ("instance_ids", "N", "iu"),
+            ("features", "N, C", "iuf"),
+        ):
+            if (array := getattr(self, field)) is not None:
+                _check_array(owner, field, array, shape, kinds)
         _check_rows(
-            f"scene {self.name}",
+            owner,
             len(self.vertices),
             colors=self.colors,
             semantic_ids=self.semantic_ids,

@@ -212,6 +212,24 @@ def test_a_folder_is_the_same_for_any_number_of_workers(tmp_path):
         assert first.read_bytes() == second.read_bytes()
 
 
+def test_scans_that_are_read_and_files_of_others_are_not_replaced(tmp_path):
+    for folder in ("in", "mine"):
+        scan.write_scan(tmp_path / folder / "composed_0000.ply", tabletop("a"))
+    (tmp_path / "mine" / "thesis.tex").touch()
+    for output, sentence in (
+        ("in", f"found {tmp_path / 'in'} there, which is read"),
+        ("mine", "a folder of composed scenes to replace, found thesis.tex in it"),
+    ):
+        with pytest.raises(ValueError, match=sentence):
+            compose.compose_folder(
+                *(tmp_path / "in", tmp_path / output, CLASSES, 1, 0),
+                num_workers=1,
+                overwrite=True,
+            )
+    assert (tmp_path / "in" / "composed_0000.ply").exists()
+    assert (tmp_path / "mine" / "thesis.tex").exists()
+
+
 def test_a_bad_scan_leaves_no_folder_behind(tmp_path):
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / "bad.ply").write_bytes(b"ply\n")

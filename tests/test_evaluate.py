@@ -81,6 +81,15 @@ def test_a_table_that_exists_is_refused_before_anything_is_read(folders):
     assert "nowhere" not in refused.stderr
 
 
+@pytest.mark.parametrize("name", ["classes.csv", "pred/desk.txt", "truth/desk.txt"])
+def test_a_table_replaces_nothing_that_is_read(folders, name):
+    before = (folders / name).read_text()
+    refused = evaluate(folders, f"--output_csv={folders / name}", "--overwrite")
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert f"error: {folders / name}: expected" in refused.stderr
+    assert (folders / name).read_text() == before
+
+
 def test_nothing_is_left_where_scoring_fails(folders):
     failed = evaluate(folders, f"--output_csv={folders}/table.csv", prediction_dir=folders / "none")
     assert "none: expected a folder" in failed.stderr

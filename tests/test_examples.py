@@ -107,3 +107,17 @@ def test_the_tool_asks_for_a_folder():
     )
     assert done.returncode != 0
     assert "--output_dir" in done.stderr
+
+
+def test_the_tool_replaces_no_files_of_others(tmp_path):
+    (tmp_path / "toy.ply").touch()
+    (tmp_path / "mine.ply").touch()
+    done = subprocess.run(
+        [sys.executable, "tools/make_examples.py", f"--output_dir={tmp_path}", "--overwrite"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "a folder of example scans to replace, found mine.ply in it" in done.stderr
+    assert (tmp_path / "mine.ply").exists()

@@ -91,10 +91,11 @@ def features_place(tmp_path_factory):
     folder, model = tmp_path_factory.mktemp("features"), random_model(NUM_FEATURES, False)
     for version in ("1", "7"):
         (folder / version).mkdir()
-        (folder / version / "mine.txt").write_text("mine")
+        (folder / version / "saved_model.pb").write_text("old")
+        (folder / version / "model.onnx").write_text("old")
     with pytest.raises(ValueError, match="exists already") as caught:
         exporting.write_saved_model(model, folder)
-    assert (folder / "1" / "mine.txt").read_text() == "mine"
+    assert (folder / "1" / "model.onnx").read_text() == "old"
     exporting.write_saved_model(model, folder, overwrite=True)
     return folder, model, str(caught.value)
 
@@ -298,11 +299,30 @@ def test_no_convolution_of_the_graph_needs_native_dilation(place):
 
 
 def test_an_existing_version_is_refused_and_replaced_only_when_asked(features_place):
-    """The fixture has replaced version 1, in which was mine.txt, and left version 7 alone."""
+    """The fixture has replaced version 1, in which was model.onnx, and left version 7 alone."""
     folder, _, refusal = features_place
     assert refusal == (f"{folder / '1'}: exists already; choose another folder or give --overwrite")
     assert sorted(path.name for path in folder.iterdir()) == ["1", "7"]
-    assert not (folder / "1" / "mine.txt").exists()
+    assert not (folder / "1" / "model.onnx").exists()
+
+
+def test_files_of_others_are_not_replaced(tmp_path):
+    (tmp_path / "1" / "variables").mkdir(parents=True)
+    for name in ("saved_model.pb", "fingerprint.pb", "variables/variables.index", "thesis.tex"):
+        (tmp_path / "1" / name).touch()
+    with pytest.raises(ValueError, match=r"exported model to replace, found thesis\.tex in it"):
+        exporting.write_saved_model(random_model(), tmp_path, overwrite=True)
+    assert (tmp_path / "1" / "thesis.tex").exists()
+
+
+def test_a_full_disk_is_told_in_one_sentence_and_leaves_nothing(tmp_path, monkeypatch):
+    def save(*_):
+        raise tf.errors.ResourceExhaustedError(None, None, "variables.tmp; No space left on device")
+
+    monkeypatch.setattr(exporting.tf.saved_model, "save", save)
+    with pytest.raises(ValueError, match=f"{tmp_path}/new/1: expected room to write it, found the"):
+        exporting.write_saved_model(random_model(), tmp_path / "new")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_model_of_features_has_no_class_ids(features_place):

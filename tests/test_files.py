@@ -1,11 +1,17 @@
 """Tests of text that is read, and of files that appear whole or not at all."""
 
+import errno
+import os
+import pathlib
 import stat
 import threading
 
 import pytest
 
 from mtml_tf import files
+
+NOTES = files.FolderKind("notes", "index.md", lambda path: path.suffix == ".md")
+NO_ROOM = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def names_in(folder):
@@ -180,3 +186,140 @@ def test_a_file_in_place_of_the_folder_is_named(tmp_path):
     with refused, files.writing_folder(path, overwrite=True):
         pass
     assert path.read_text() == "a file"
+
+
+def test_what_is_read_is_never_written_to(tmp_path):
+    files.check_apart(tmp_path / "in" / "out", [str(tmp_path / "in"), None, ""])
+    files.check_apart(tmp_path / "a.html", [tmp_path / "a.ply"])
+    (tmp_path / "link").symlink_to(tmp_path)
+    for inside in (tmp_path, tmp_path / "runs" / "a", tmp_path / "x" / ".." / "a.ply"):
+        for output in (tmp_path, tmp_path / "link"):
+            with pytest.raises(ValueError, match=rf"found {inside} there, which is read"):
+                files.check_apart(output, [None, str(inside)])
+    with pytest.raises(ValueError, match=r"a\.ply: expected a path of its own .* choose another"):
+        files.check_apart(tmp_path / "link" / "a.ply", [tmp_path / "a.ply"])
+
+
+@pytest.mark.parametrize(
+    ("name", "found"),
+    [("index.md", ""), ("thesis.tex", "thesis.tex"), ("b.md", "no index.md")],
+)
+def test_only_an_earlier_output_is_replaced(name, found, tmp_path):
+    path = tmp_path / "folder"
+    files.write_text(path / name, "mine")
+    files.write_text(path / "part" / "a.md", "part of it")
+    if not found:
+        with files.writing_folder(path, overwrite=True, kind=NOTES):
+            pass
+        assert names_in(path) == []
+        return
+    sentence = f"{path}: expected a folder of notes to replace, found {found} in it; choose another"
+    with (
+        pytest.raises(ValueError, match=sentence),
+        files.writing_folder(path, overwrite=True, kind=NOTES),
+    ):
+        pytest.fail("refused before any work")
+    assert names_in(path) == sorted([name, "part"])
+
+
+def test_a_strangers_file_in_an_inner_folder_is_found(tmp_path):
+    for name in ("index.md", "figures/me.svg"):
+        files.write_text(tmp_path / "folder" / name, "mine")
+    with pytest.raises(ValueError, match=r"found figures/me\.svg in it"):
+        files.check_may_replace(tmp_path / "folder", overwrite=True, kind=NOTES)
+
+
+@pytest.mark.parametrize("exists", [True, False])
+def test_what_a_link_leads_to_is_written(exists, tmp_path):
+    (tmp_path / "disk").mkdir()
+    if exists:
+        (tmp_path / "disk" / "folder").mkdir()
+        files.write_text(tmp_path / "disk" / "a.txt", "old")
+    for name in ("folder", "a.txt"):
+        (tmp_path / name).symlink_to(tmp_path / "disk" / name)
+    with files.writing_folder(tmp_path / "folder") as temporary:
+        files.write_text(temporary / "b.txt", "new")
+    files.write_text(tmp_path / "a.txt", "new", overwrite=True)
+    assert (tmp_path / "disk" / "folder" / "b.txt").read_text() == "new"
+    assert (tmp_path / "disk" / "a.txt").read_text() == "new"
+    assert names_in(tmp_path) == ["a.txt", "disk", "folder"]
+    assert names_in(tmp_path / "disk") == ["a.txt", "folder"]
+    assert (tmp_path / "folder").is_symlink()
+    assert (tmp_path / "a.txt").is_symlink()
+
+
+@pytest.mark.parametrize("writing", [files.writing_file, files.writing_folder])
+@pytest.mark.parametrize("below", ["x", "x/y/z"])
+def test_a_path_below_a_file_is_refused_before_any_work(writing, below, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    files.write_text("a.md", "a file")
+    sentence = rf"^a\.md/{below}: expected a place to write to, found that a\.md is a file; choose"
+    with pytest.raises(ValueError, match=sentence), writing(f"a.md/{below}"):
+        pytest.fail("refused before any work")
+
+
+@pytest.mark.parametrize("writing", [files.writing_file, files.writing_folder])
+def test_a_folder_that_takes_nothing_is_named(writing):
+    sentence = r"^/proc/x: expected a place to write to, found that /proc can't be written to \("
+    with pytest.raises(ValueError, match=sentence), writing("/proc/x"):
+        pytest.fail("refused before any work")
+
+
+def test_a_full_disk_is_told_of_the_path_that_was_asked_for(tmp_path):
+    path = tmp_path / "new" / "folder"
+    sentence = f"^{path}: expected room to write it, found the disk full; make room and start again"
+    with (
+        pytest.raises(ValueError, match=sentence),
+        files.writing_folder(path) as temporary,
+        files.writing_file(temporary / "a.txt"),
+    ):
+        raise NO_ROOM
+    assert names_in(tmp_path) == []
+
+
+def test_errors_of_other_files_stay_as_they_are(tmp_path):
+    with pytest.raises(FileNotFoundError), files.writing_folder(tmp_path / "a"):
+        (tmp_path / "none.txt").read_bytes()
+    assert names_in(tmp_path) == []
+
+
+def test_a_folder_that_can_not_be_replaced_is_told_at_once(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ValueError, match="replaced as a whole, found the current one; choose"):
+        files.check_may_replace(".", overwrite=True)
+    monkeypatch.setattr(os.path, "ismount", lambda _: True)
+    with pytest.raises(ValueError, match="found a mount point; choose a folder in it"):
+        files.check_may_replace(tmp_path, overwrite=False)
+
+
+def test_a_replacement_that_fails_at_the_end_leaves_the_old_folder_alone(tmp_path, monkeypatch):
+    path = tmp_path / "folder"
+    files.write_text(path / "old.txt", "old")
+    replace = pathlib.Path.replace
+
+    def refuse_the_new(self, target):
+        if target == path and ".old." not in self.name:
+            raise OSError(errno.EBUSY, os.strerror(errno.EBUSY))
+        return replace(self, target)
+
+    monkeypatch.setattr(pathlib.Path, "replace", refuse_the_new)
+    with (
+        pytest.raises(ValueError, match=rf"{path}: expected a place to write to, found that"),
+        files.writing_folder(path, overwrite=True),
+    ):
+        pass
+    assert names_in(tmp_path) == ["folder"]
+    assert names_in(path) == ["old.txt"]
+
+
+def test_a_folder_or_device_is_no_file_to_write(tmp_path):
+    with pytest.raises(ValueError, match="expected a file to write, found a folder; choose"):
+        files.check_may_write(tmp_path, overwrite=True)
+    with pytest.raises(ValueError, match="expected a file to write, found a device; choose"):
+        files.check_may_write("/dev/null", overwrite=True)
+
+
+def test_a_name_tells_what_will_be_in_the_file():
+    files.check_suffix("a.PNG", ".png")
+    with pytest.raises(ValueError, match=r"a\.jpg: expected the name of a \.png file to write"):
+        files.check_suffix("a.jpg", ".png")

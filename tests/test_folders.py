@@ -185,6 +185,45 @@ def test_a_missing_or_empty_folder_is_refused(write, tmp_path):
             evaluate_folder(*pair, CLASSES)
 
 
+def test_folders_without_a_common_scene_are_refused(write):
+    write("hall", instances=None)
+    found, truth = write("room", ids=None)
+    sentence = rf"{found}: expected .* {truth}, such as hall\.txt, found .* such as room\.txt; give"
+    for score in (evaluate_folder, explain_folder):
+        with pytest.raises(ValueError, match=sentence):
+            score(found, truth, CLASSES)
+
+
+def test_a_folder_one_level_too_high_names_those_in_it(write, tmp_path):
+    found, _ = write("room")
+    (tmp_path / "empty").mkdir()
+    sentence = rf"{tmp_path}: expected .*, found none, but some in its folders found, truth; give"
+    with pytest.raises(ValueError, match=sentence):
+        evaluate_folder(found, tmp_path, CLASSES)
+
+
+@pytest.mark.parametrize(
+    "mine",
+    ["thesis.tex", "notes.txt", "other.ply", "table.csv", "predicted_masks/a.png", "sub/room.json"],
+)
+def test_predictions_are_told_from_the_files_of_others(mine, write):
+    found, _ = write("room.v1")
+    write("hall", instances=())
+    for extra in ("ply", "json", "html"):
+        (found / f"room.v1.{extra}").touch()
+    folders.PREDICTIONS.check(found)
+    (found / mine).parent.mkdir(exist_ok=True)
+    (found / mine).write_text("mine\n")
+    with pytest.raises(ValueError, match=f"a folder of predictions to replace, found {mine} in it"):
+        folders.PREDICTIONS.check(found)
+
+
+def test_a_folder_of_empty_texts_is_none_of_predictions(tmp_path):
+    (tmp_path / "a.txt").touch()
+    with pytest.raises(ValueError, match="found no predicted_masks in it"):
+        folders.PREDICTIONS.check(tmp_path)
+
+
 def test_a_file_that_does_not_fit_stops_the_scoring_and_is_named(write):
     found, truth = write("room")
     write_ground_truth(truth / "room.txt", IDS[:-1])

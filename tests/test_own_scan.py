@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import logging
+import re
 import subprocess
 import sys
 
@@ -258,6 +259,33 @@ def test_few_points_far_apart_are_told_before_the_hours_they_would_take(model, t
     assert all(instance.class_id == 2 for instance in found)
 
 
+def test_coordinates_too_coarse_for_the_voxels_are_told(model, tmp_path):
+    vertices, labels = room()
+    far = vertices + np.array([4e6, 5e6, 0])
+    write_binary_ply(tmp_path / "a.ply", far, labels, "<", "f4")
+    with pytest.raises(ValueError, match=r"scene a: .* in steps of 0\.5 m; store x, y, z as doubl"):
+        predict(model, tmp_path / "a.ply", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+    write_binary_ply(tmp_path / "b.ply", far, labels, "<", "f8")
+    assert_finds_box_and_ball(predict(model, tmp_path / "b.ply", tmp_path / "out"))
+
+
+def test_the_size_of_a_scan_is_told(model, tmp_path, caplog):
+    vertices, labels = room()
+    write_binary_ply(tmp_path / "a.ply", vertices * 1000, labels, "<")
+    with caplog.at_level(logging.INFO, logger="absl"):
+        predict(model, tmp_path / "a.ply", tmp_path / "out", scale=0.001)
+    told = r"scan a: 1\.95 x 1\.95 x 0\.6 m, [\d,]+ voxels of 0\.1 m, \d+ % of them of things"
+    assert re.search(told, caplog.text)
+
+
+def test_what_is_no_scan_is_told(model):
+    with pytest.raises(ValueError, match=r"expected a Scene, such as .* gives, found a str"):
+        prediction.segment_scan("scan.ply", model)
+    with pytest.raises(ValueError, match="scene a: expected vertices, found none"):
+        prediction.segment_scan(Scene("a", np.zeros((0, 3))), model)
+
+
 def test_one_point_far_away_does_not_matter(model, tmp_path):
     vertices, labels = room()
     vertices[0] = 150
@@ -455,15 +483,24 @@ def test_what_is_read_is_not_replaced(run_dir, tmp_path):
         *(f"--output_dir={tmp_path}", "--overwrite"),
     )
     assert result.returncode == 1
-    assert f"found the one with {tmp_path / 'a.ply'}" in result.stderr
+    assert f"found {tmp_path / 'a.ply'} there, which is read" in result.stderr
     assert (tmp_path / "a.ply").exists()
 
 
-def test_inputs_lie_apart_from_the_output(tmp_path):
-    prediction.check_apart(tmp_path / "in" / "out", [str(tmp_path / "in"), None, ""])
-    for inside in (tmp_path, tmp_path / "runs" / "a", tmp_path / "x" / ".." / "a.ply"):
-        with pytest.raises(ValueError, match="which is read; choose another --output_dir"):
-            prediction.check_apart(tmp_path, [None, str(inside)])
+def test_only_predictions_are_replaced_by_predictions(run_dir, tmp_path):
+    vertices, labels = room()
+    write_binary_ply(tmp_path / "a.ply", vertices, labels, "<")
+    arguments = (
+        *(f"--run_dir={run_dir}", f"--scan={tmp_path / 'a.ply'}"),
+        *(f"--output_dir={tmp_path / 'out'}", "--overwrite"),
+    )
+    for _ in range(2):
+        assert run(*arguments).returncode == 0
+    (tmp_path / "out" / "thesis.tex").touch()
+    result = run(*arguments)
+    assert result.returncode == 1
+    assert "a folder of predictions to replace, found thesis.tex in it" in result.stderr
+    assert (tmp_path / "out" / "thesis.tex").exists()
 
 
 def test_a_summary_in_plain_values():

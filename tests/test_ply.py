@@ -178,7 +178,7 @@ FACE = "property list uchar int vertex_indices"
 @pytest.mark.parametrize(
     ("content", "sentence"),
     [
-        (b"", r"expected a PLY file \('ply' in line 1\), found b''"),
+        (b"", r"expected a PLY file \('ply' in line 1\), found ''; convert it"),
         (b"solid cube\n", "expected a PLY file"),
         (b"ply\nformat ascii 1.0\nelement vertex 1\n", "ends in 'end_header', found none"),
         (header("element vertex 1", "property half x"), "found 'half' in the header"),

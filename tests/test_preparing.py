@@ -78,6 +78,14 @@ def test_one_bad_file_stops_all_and_is_named(labels, sentence, tmp_path):
         list(preparing.PreparedScans(preparing.find_scans(tmp_path), CLASSES, 0.1))
 
 
+def test_coordinates_too_coarse_for_the_voxels_are_refused(tmp_path):
+    names = "property float x\nproperty float y\nproperty float z\nproperty ushort label\n"
+    header = f"ply\nformat ascii 1.0\nelement vertex 1\n{names}end_header\n"
+    (tmp_path / "a.ply").write_text(f"{header}5000000 0 0 1\n", encoding="ascii")
+    with pytest.raises(ValueError, match=r"a\.ply: scene a: .* go in steps of 0\.5 m"):
+        list(preparing.PreparedScans(preparing.find_scans(tmp_path), CLASSES, 0.1))
+
+
 def test_two_scenes_of_one_name_are_refused(tmp_path):
     write(tmp_path, "a b")
     write(tmp_path, "a_b")
@@ -95,3 +103,10 @@ def test_a_folder_without_what_is_asked_for_is_refused(tmp_path):
         preparing.find_scans(tmp_path, ["a", "b"])
     with pytest.raises(ValueError, match="found all excluded"):
         preparing.find_scans(tmp_path, exclude_scenes=["a"])
+
+
+@pytest.mark.parametrize("name", ["a/b", "a b", "", "..", " a"])
+def test_a_name_that_no_split_can_have_is_refused(name):
+    preparing.check_split("train-2.v1")
+    with pytest.raises(ValueError, match=f"the name of a split without .*, found '{name}'"):
+        preparing.check_split(name)

@@ -62,11 +62,14 @@ def test_help_names_the_program_and_its_flags_and_exits_0(run, flag):
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        ([], "--count"),
+        ([], "adds.py: --count is required; --helpfull"),
+        (["--count="], "--count"),
+        (["rest"], "found 'rest'; --count is required; --helpfull"),
         (["--count=many"], "many"),
         (["--count=1", "--cuont=2"], "Unknown command line flag 'cuont'"),
         (["--count=1", "rest"], "expected flags only (--name=value), found 'rest'"),
-        (["--flagfile=nowhere.cfg"], "nowhere.cfg"),
+        (["--flagfile=nowhere.cfg"], "adds.py: nowhere.cfg: expected a file of flags, found: No"),
+        (["--flagfile=/bin/sh"], "expected a file of flags in UTF-8, found"),
     ],
 )
 def test_wrong_usage_exits_2(run, arguments, sentence):
@@ -75,6 +78,10 @@ def test_wrong_usage_exits_2(run, arguments, sentence):
     assert sentence in done.stderr
     assert "--helpfull lists the flags" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_number_may_be_zero_and_still_is_given(run):
+    assert run("--count=0").stdout == "0\n"
 
 
 def test_flags_come_from_a_flagfile(run, tmp_path):

@@ -150,6 +150,51 @@ def test_colours_of_any_range_become_bytes(tmp_path, values, expected):
     np.testing.assert_array_equal(found, np.repeat(np.array(expected)[:, None], 3, axis=1))
 
 
+def write_far(path, dtype):
+    """Writes vertices at map coordinates, x and y of this type."""
+    names = {np.float32: "float", np.float64: "double"}
+    header = "ply\nformat binary_little_endian 1.0\nelement vertex 3\n"
+    header += f"property {names[dtype]} x\nproperty {names[dtype]} y\nproperty float z\n"
+    rows = np.empty(3, [("x", dtype), ("y", dtype), ("z", np.float32)])
+    rows["x"], rows["y"], rows["z"] = (VERTICES + np.array([4e6, 5e6, 0])).T
+    path.write_bytes(header.encode() + b"end_header\n" + rows.tobytes())
+
+
+def test_single_precision_that_is_coarser_than_voxels_is_refused(tmp_path):
+    write_far(tmp_path / "a.ply", np.float32)
+    scene = scan.read_scan(tmp_path / "a.ply")
+    assert scene.coordinate_step == 0.5
+    sentence = r"scene a: .* up to 5e\+06 m, which go in steps of 0\.5 m; store x, y, z as double"
+    with pytest.raises(ValueError, match=sentence):
+        scan.check_step(scene, 0.1)
+    scan.check_step(scene, 2.0)
+    in_millimetres = scan.in_metres(scene, scale=0.001)
+    scan.check_step(in_millimetres, 0.01)
+    with pytest.raises(ValueError, match=r"steps of 0\.0005 m"):
+        scan.check_step(in_millimetres, 0.001)
+
+
+def test_double_precision_is_fine_enough(tmp_path):
+    write_far(tmp_path / "a.ply", np.float64)
+    scene = scan.read_scan(tmp_path / "a.ply")
+    assert scene.coordinate_step < 1e-6  # that of z
+    scan.check_step(scene, 0.01)
+    with pytest.raises(ValueError, match="numbers of 32 bits"):
+        scan.check_step(Scene("b", scene.vertices.astype(np.float32)), 0.01)
+    scan.check_step(Scene("c", np.full((1, 3), 255, np.uint8)), 0.01)
+
+
+def test_a_file_of_another_kind_is_told_how_to_become_one(tmp_path):
+    (tmp_path / "a.obj").write_bytes(b"v 1.0 2.0 3.0\n")
+    with pytest.raises(
+        ValueError, match=r"found 'v 1\.0 2\.0 3\.'; convert it to PLY, with Open3D"
+    ):
+        scan.read_scan(tmp_path / "a.obj")
+    (tmp_path / "a.las").write_bytes(b"LASF\x00\x01\xff" * 9)
+    with pytest.raises(ValueError, match="found another kind of file; convert it"):
+        scan.read_scan(tmp_path / "a.las")
+
+
 def test_a_folder_is_no_scan(tmp_path):
     with pytest.raises(ValueError, match="expected a PLY file, found a folder"):
         scan.read_scan(tmp_path)

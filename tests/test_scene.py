@@ -17,10 +17,36 @@ VOXELS = {
 }
 
 
-@pytest.mark.parametrize("field", ["colors", "semantic_ids", "instance_ids", "features"])
-def test_a_scan_has_one_row_a_vertex(field):
+@pytest.mark.parametrize(
+    ("field", "shape"),
+    [("colors", (2, 3)), ("semantic_ids", 2), ("instance_ids", 2), ("features", (2, 5))],
+)
+def test_a_scan_has_one_row_a_vertex(field, shape):
     with pytest.raises(ValueError, match=f"scene room: expected 3 rows in {field}, found 2"):
-        Scene(name="room", vertices=np.zeros((3, 3)), **{field: np.zeros((2, 3))})
+        Scene(name="room", vertices=np.zeros((3, 3)), **{field: np.zeros(shape, np.uint8)})
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "sentence"),
+    [
+        ("vertices", [[0.0, 0, 0]], r"array of numbers \[N, 3\], found a list"),
+        ("vertices", np.zeros((3, 2)), r"array of numbers \[N, 3\], found float64 \[3, 2\]"),
+        ("vertices", np.array([["x", "y", "z"]]), "found <U1"),
+        ("semantic_ids", np.ones(3), r"whole numbers \[N\], found float64 \[3\]"),
+        ("instance_ids", np.ones((3, 1), int), r"whole numbers \[N\], found int64 \[3, 1\]"),
+        ("colors", np.ones((3, 4), np.uint8), r"\[N, 3\], found uint8 \[3, 4\]"),
+        ("faces", np.zeros((1, 4), int), r"\[F, 3\], found int64 \[1, 4\]"),
+        ("features", np.ones(3), r"array of numbers \[N, C\], found float64 \[3\]"),
+    ],
+)
+def test_what_is_no_such_array_is_told(field, value, sentence):
+    with pytest.raises(ValueError, match=rf"scene a: expected {field} as a NumPy .*{sentence}"):
+        Scene(**{"name": "a", "vertices": np.zeros((3, 3)), field: value})
+
+
+def test_vertices_that_are_not_finite_are_told():
+    with pytest.raises(ValueError, match=r"scene a: expected finite vertices, found .* in 1 of 2"):
+        Scene("a", np.array([[0, 0, np.nan], [0, 0, 0]]))
 
 
 def test_faces_are_not_rows_of_vertices():

@@ -111,7 +111,9 @@ def test_features_do_not_replace_labels(tmp_path):
     with pytest.raises(ValueError, match=r"a\.npy: expected feature vectors, found no such file"):
         read(tmp_path, scores="features")
     np.save(tmp_path / "a.npy", np.zeros((3, 5)))
-    with pytest.raises(ValueError, match=r"a\.txt: expected class ids beside them, found no such"):
+    with pytest.raises(
+        ValueError, match=r"a\.txt: expected class ids beside them, found no such.*models of"
+    ):
         read(tmp_path, scores="features")
     (tmp_path / "a.txt").write_text("5\n0\n7\n")
     np.save(tmp_path / "a.npy", np.zeros(3))
@@ -185,6 +187,34 @@ def test_columns_taken_for_ids_are_told(tmp_path):
         read(tmp_path, classes=SCANNET20)
     with pytest.raises(ValueError, match=r"found \[1, 19\]$"):
         read(tmp_path)
+
+
+def read_file(path, **reading):
+    return semantic_input.read_semantic_file(path, 3, CLASSES, **reading)
+
+
+def test_foreign_ids_of_a_file_may_be_mapped(tmp_path):
+    (tmp_path / "a.txt").write_text("5\n0\n13\n")
+    known = r"found \[13\]; known are 2 floor, 5 chair, 7 table: map .* by --label_map=their_id:our"
+    with pytest.raises(ValueError, match=rf"a\.txt: .*{known}"):
+        read_file(tmp_path / "a.txt", label_map={})
+    given = read_file(tmp_path / "a.txt", label_map={13: 7})
+    np.testing.assert_array_equal(given.semantic_ids, [5, 0, 7])
+
+
+@pytest.mark.parametrize("name", ["labels", "labels.npy"])
+def test_a_folder_holds_no_labels_of_one_scan(name, tmp_path):
+    (tmp_path / name).mkdir()
+    with pytest.raises(ValueError, match="the labels of one scan, found a folder; name"):
+        read_file(tmp_path / name)
+
+
+def test_class_ids_are_no_logits(tmp_path):
+    (tmp_path / "a.txt").write_text("5\n0\n7\n")
+    np.save(tmp_path / "a.npy", np.array([[5], [0], [7]]))
+    for name in ("a.txt", "a.npy"):
+        with pytest.raises(ValueError, match=r"table of logits .* class ids; leave --scores out"):
+            read_file(tmp_path / name, scores="logits")
 
 
 def test_pickles_are_never_opened(tmp_path):

@@ -173,6 +173,30 @@ def test_the_tool_writes_a_page_and_a_picture(tmp_path):
     assert picture.read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.parametrize(
+    ("flag", "sentence"),
+    [
+        ("--output_html=a.ply", "a.ply: expected the name of a .html file to write"),
+        ("--output_png=a.jpg", "a.jpg: expected the name of a .png file to write"),
+        ("--output_html=folder.html", "found a folder; choose another path"),
+        ("--output_html=scan.html", "found scan.html there, which is read"),
+    ],
+)
+def test_the_tool_replaces_nothing_else_than_a_view(tmp_path, flag, sentence):
+    (tmp_path / "folder.html").mkdir()
+    (tmp_path / "scan.html").write_text("a scan of an odd name")
+    done = subprocess.run(
+        [sys.executable, ROOT / "tools/view.py", "--scan=scan.html", flag, "--overwrite"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert sentence in done.stderr.splitlines()[-1]
+    assert (tmp_path / "scan.html").read_text() == "a scan of an odd name"
+
+
 def test_the_tool_says_what_it_needs():
     done = run_tool("--output_html=x.html")
     assert done.returncode == 2

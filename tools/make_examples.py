@@ -2,10 +2,13 @@
 
 from absl import flags
 
-from mtml_tf import program
+from mtml_tf import files, program
 from mtml_tf.rooms import examples, making
 
 FLAGS = flags.FLAGS
+
+NAMES = ("toy.ply", "tabletop.ply", "room.ply")
+EXAMPLES = files.FolderKind("example scans", NAMES[0], lambda path: path.name in NAMES)
 
 flags.DEFINE_string("output_dir", None, "Folder for toy.ply, tabletop.ply and room.ply.")
 flags.DEFINE_integer("seed", 0, "Of the scenes.", lower_bound=0)
@@ -14,6 +17,7 @@ flags.DEFINE_bool("overwrite", False, "Replace a folder that exists.")
 
 def main() -> None:
     """Reads the flags and makes the scans."""
+    files.check_may_replace(FLAGS.output_dir, FLAGS.overwrite, EXAMPLES)
     examples.make_examples(FLAGS.output_dir, making.MakingSettings(FLAGS.seed), FLAGS.overwrite)
 
 

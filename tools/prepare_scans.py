@@ -35,6 +35,7 @@ def main() -> None:
     """Reads the flags, voxelizes the scans and writes them as one split."""
     from mtml_tf.learning import records
 
+    preparing.check_split(FLAGS.split)
     classes = read_classes(FLAGS.classes)
     paths = preparing.find_scans(FLAGS.input_dir, FLAGS.scenes, FLAGS.exclude_scenes)
     scenes = preparing.PreparedScans(

@@ -81,8 +81,11 @@ def main() -> None:
     for name in OF_A_SCAN:
         if FLAGS[name].present and FLAGS.data_dir:
             raise flags.Error(f"expected --{name} without --data_dir only, whose records have it")
-    for path in filter(None, (FLAGS.output_html, FLAGS.output_png)):
-        files.check_may_write(path, FLAGS.overwrite)
+    for path, suffix in ((FLAGS.output_html, ".html"), (FLAGS.output_png, ".png")):
+        if path:
+            files.check_suffix(path, suffix)
+            files.check_apart(path, (FLAGS.scan, FLAGS.labels, FLAGS.classes))
+            files.check_may_write(path, FLAGS.overwrite)
     classes = read_classes(FLAGS.classes) if FLAGS.classes else None
 
     from mtml_tf.drawing import view as views

@@ -22,8 +22,10 @@ the `dense` signature for ONNX runtimes.
 """
 
 import contextlib
+import errno
 import functools
 import importlib
+import os
 import pathlib
 import tempfile
 from collections.abc import Callable, Iterator
@@ -47,6 +49,14 @@ _CLASSES_FILE, _CONFIG_FILE, _ONNX_FILE = "classes.csv", "model.json", "model.on
 # Checked with tf2onnx 1.17, onnx 1.17 and onnxruntime 1.32.
 _ONNX_OPSET = 17
 
+
+def _is_exported(path: pathlib.Path) -> bool:
+    names = (_GRAPH_FILE, "fingerprint.pb", _ONNX_FILE)
+    return path.name in names or path.parent.name in ("assets", "variables")
+
+
+_EXPORTED = files.FolderKind("an exported model", _GRAPH_FILE, _is_exported)
+
 Outputs = dict[str, tf.Tensor]
 Network = Callable[[dict[str, tf.Tensor]], Outputs]
 
@@ -69,18 +79,23 @@ def write_saved_model(
         The folder of the SavedModel.
 
     Raises:
-        ValueError: it exists and `overwrite` is False.
+        ValueError: it exists and `overwrite` is False, or can't be written.
         ImportError: `with_onnx` without tf2onnx.
     """
     path = pathlib.Path(output_dir) / _VERSION_FOLDER
     tf2onnx = _import_tf2onnx() if with_onnx else None
     with (
-        files.writing_folder(path, overwrite) as folder,
+        files.writing_folder(path, overwrite, _EXPORTED) as folder,
         tempfile.TemporaryDirectory() as assets,
         _quiet(),
     ):
         module, signatures = _exported(model, pathlib.Path(assets))
-        tf.saved_model.save(module, str(folder), signatures)
+        try:
+            tf.saved_model.save(module, str(folder), signatures)
+        except tf.errors.ResourceExhaustedError as error:
+            if os.strerror(errno.ENOSPC) not in str(error):
+                raise
+            raise OSError(errno.ENOSPC, str(error)) from error
         if tf2onnx:
             graph, _ = tf2onnx.convert.from_function(
                 signatures[DENSE],

@@ -5,7 +5,7 @@ import importlib
 import json
 import math
 import pathlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 import numpy as np
 from absl import logging
@@ -21,6 +21,7 @@ from mtml_tf.scans import scan, semantic_input
 from mtml_tf.scans.voxels import on_vertices, voxelize
 from mtml_tf.scene import Instance, Scene, VoxelScene
 from mtml_tf.scoring.benchmark_format import write_predictions
+from mtml_tf.scoring.folders import PREDICTIONS
 from mtml_tf.scoring.ground_truth import INSTANCES_PER_CLASS
 from mtml_tf.scoring.summary import best_instances, summarize
 
@@ -72,10 +73,23 @@ def segment_scan(scene: Scene, model: Model) -> list[Instance]:
         Instances, best first; indices are rows of the scan's vertices.
 
     Raises:
-        ValueError: no labels, labels that the model does not know, or a scan that is too large,
-            such as one in millimetres.
+        ValueError: no scan, no labels, labels that the model does not know, or a scan that is too
+            large, such as one in millimetres.
     """
+    if not isinstance(scene, Scene):
+        raise ValueError(
+            f"expected a Scene, such as read_scan('scan.ply') gives, found a {type(scene).__name__}"
+        )
     voxel_scene = voxelize_for(scene, model)
+    segment = model.config.segment
+    logging.info(
+        "scan %s: %s m, %s voxels of %g m, %.0f %% of them of things",
+        scene.name,
+        _times(np.round(np.ptp(scene.vertices, axis=0), 3)),
+        f"{len(voxel_scene.coordinates):,}",
+        voxel_scene.voxel_size,
+        100 * np.isin(voxel_scene.semantic_ids, segment.thing_ids).mean(),
+    )
     instances = model.segment(voxel_scene)
     with timing.stage("onto the vertices"):
         return [on_vertices(instance, voxel_scene) for instance in instances]
@@ -103,7 +117,7 @@ def predict_split(
     folder = DataFolder(data_dir)
     entries = folder.entries(split)
     times = []
-    with files.writing_folder(output_dir, overwrite) as output:
+    with files.writing_folder(output_dir, overwrite, PREDICTIONS) as output:
         for entry in program.progress(entries, "scenes"):
             with timing.recording() as seconds:
                 with timing.stage("read the record"):
@@ -146,7 +160,10 @@ def predict_scan(
         ValueError: see `segment_scan` and `scans.scan.read_scan`.
         ImportError: no plotly for the page; found before anything is computed.
     """
-    with timing.recording() as seconds, files.writing_folder(output_dir, overwrite) as output:
+    with (
+        timing.recording() as seconds,
+        files.writing_folder(output_dir, overwrite, PREDICTIONS) as output,
+    ):
         if extras and html:
             with timing.stage("import plotly"):
                 _require_plotly()
@@ -166,25 +183,6 @@ def predict_scan(
                 view = scan_view(metric, instances, model.config.classes)
                 write_view(output / f"{given.name}.html", view)
     return len(instances), seconds
-
-
-def check_apart(output_dir: str | pathlib.Path, inputs: Iterable[str | None]) -> None:
-    """Checks that replacing the output folder deletes nothing that is read.
-
-    Args:
-        output_dir: the folder of the predictions.
-        inputs: files and folders that are read; empty ones and None count for nothing.
-
-    Raises:
-        ValueError: one of them is the output folder or lies in it.
-    """
-    folder = pathlib.Path(output_dir).resolve()
-    for path in inputs:
-        if path and folder in (resolved := pathlib.Path(path).resolve(), *resolved.parents):
-            raise ValueError(
-                f"{output_dir}: expected a folder of their own for the predictions, found the one "
-                f"with {path}, which is read; choose another --output_dir"
-            )
 
 
 def read_labelled_scan(scan_file: ScanFile, classes: ClassSet) -> Scene:
@@ -285,21 +283,21 @@ def _check_ids(owner: str, scene: Scene, classes: ClassSet) -> None:
     try:
         classes.channels_of(np.asarray(scene.semantic_ids))
     except ValueError as error:
-        known = ", ".join(f"{i} {name}" for i, name in zip(classes.ids, classes.names, strict=True))
-        raise ValueError(
-            f"{owner}: {error}; known are {known}: map other ids to these, or to 0 for "
-            "unlabelled, by --label_map=their_id:our_id,..."
-        ) from error
+        remedy = semantic_input.remedy_of_other_ids(classes)
+        raise ValueError(f"{owner}: {error}; {remedy}") from error
 
 
 def voxelize_for(scene: Scene, model: Model) -> VoxelScene:
     """Voxelizes a scan, metres and z up, as a model takes it.
 
     Raises:
-        ValueError: labels that the model does not know, or a scan that cannot be in metres.
+        ValueError: no vertices, labels that the model does not know, or a scan that cannot be in
+            metres.
     """
     config = model.config
-    size = np.ptp(scene.vertices, axis=0) if len(scene.vertices) else np.zeros(3)
+    if not len(scene.vertices):
+        raise ValueError(f"scene {scene.name}: expected vertices, found none")
+    size = np.ptp(scene.vertices, axis=0)
     found = f"scene {scene.name}: expected metres, found a scan of {_times(size)}"
     voxels = math.prod((size / config.voxel_size + 1).tolist())
     if voxels > _MAX_VOXELS:
@@ -308,6 +306,7 @@ def voxelize_for(scene: Scene, model: Model) -> VoxelScene:
             "units are not metres, give --scale (0.001 for millimetres, 0.01 for centimetres), "
             "otherwise remove points that lie far from the rest"
         )
+    scan.check_step(scene, config.voxel_size)
     with timing.stage("voxelize"):
         voxel_scene = voxelize(scene, config.voxel_size, config.classes)
         if voxels > _MANY_VOXELS and (spacing := _spacing(voxel_scene)) > _MAX_SPACING:

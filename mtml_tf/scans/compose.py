@@ -28,6 +28,9 @@ _MARGIN = 0.12  # m, table around the objects
 _SHEET = 0.01  # m, within this much of its highest points, an object's top counts as one plane
 _MIN_TOP_AREA = 0.004  # m^2, of a top that carries another object
 _ATTEMPTS = 20
+_COMPOSED = files.FolderKind(
+    "composed scenes", "composed_0000.ply", lambda path: path.match("composed_*.ply")
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -206,7 +209,8 @@ def compose_folder(
         overwrite: replaces the folder if it exists.
 
     Raises:
-        ValueError: a missing or bad input, or a number out of range.
+        ValueError: a missing or bad input, a number out of range, or an output folder that is
+            the input or holds anything else.
     """
     if num_scenes < 1 or not 1 <= objects[0] <= objects[1] or scans_per_scene < 1:
         raise ValueError(
@@ -214,7 +218,8 @@ def compose_folder(
             f"found {num_scenes}, {scans_per_scene} and {objects[0]} to {objects[1]}"
         )
     paths = preparing.find_scans(input_dir, scenes)
-    with files.writing_folder(output_dir, overwrite) as folder:
+    files.check_apart(output_dir, [input_dir])
+    with files.writing_folder(output_dir, overwrite, _COMPOSED) as folder:
         write = functools.partial(
             _write_composed,
             folder=folder,

@@ -192,7 +192,12 @@ def write_ply(
 def _parse_header(path: pathlib.Path, content: bytes) -> tuple[str, list[_Element], int]:
     """Returns the byte order, the elements, and where the body starts."""
     if not re.match(rb"ply[ \t]*\r?\n", content):
-        raise ValueError(f"{path}: expected a PLY file ('ply' in line 1), found {content[:12]!r}")
+        is_text = re.fullmatch(rb"[ -~\r\n\t]*", content[:12])
+        start = repr(content[:12].decode("ascii")) if is_text else "another kind of file"
+        raise ValueError(
+            f"{path}: expected a PLY file ('ply' in line 1), found {start}; convert it to PLY, "
+            "with Open3D for example"
+        )
     end = _END_OF_HEADER.search(content, 0, _MAX_HEADER_BYTES)
     if end is None:
         raise ValueError(f"{path}: expected a PLY header that ends in 'end_header', found none")

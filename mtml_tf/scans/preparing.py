@@ -45,6 +45,15 @@ def find_scans(
     return [by_stem[stem] for stem in sorted(stems, key=_natural)]
 
 
+def check_split(name: str) -> None:
+    """Raises ValueError where a name can't be that of a split, which names files and a folder."""
+    if name.split() != [name] or "/" in name or name.startswith("."):
+        raise ValueError(
+            f"expected the name of a split without spaces, slashes and a dot in front, found "
+            f"'{name}'"
+        )
+
+
 @dataclasses.dataclass(frozen=True)
 class PreparedScans:
     """Scans that are read and voxelized one by one, as they are iterated over.
@@ -90,6 +99,7 @@ class PreparedScans:
                 )
             seen[scene.name] = path
             try:
+                scan.check_step(scene, self.voxel_size)
                 voxel_scene = voxels.voxelize(
                     scene, self.voxel_size, self.classes, self._origin(scene)
                 )

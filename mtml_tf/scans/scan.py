@@ -13,6 +13,7 @@ from mtml_tf.scene import Scene
 
 LABEL = "label"
 _INT32 = np.iinfo(np.int32)
+_COARSEST_STEP = 0.25  # voxels; coarser coordinates move vertices into other voxels
 _COLORS = ("red", "green", "blue")
 # For each axis that points up: the rows are the new axes in terms of the old ones. Rotations all.
 UP_AXES = {
@@ -90,6 +91,7 @@ def read_scan(
             f"{path}: expected finite coordinates, found NaN or infinity at {wrong} of "
             f"{len(vertices)} vertices; remove these vertices"
         )
+    singles = [vertex[axis] for axis in "xyz" if vertex[axis].dtype == np.float32]
     colors = None
     if all(name in present for name in _COLORS):
         colors = _color_bytes(np.stack([vertex[name] for name in _COLORS], axis=1))
@@ -114,6 +116,7 @@ def read_scan(
         faces=elements.get("faces"),
         semantic_ids=semantic_ids,
         instance_ids=instance_ids,
+        coordinate_step=float(max((np.spacing(np.abs(x).max()) for x in singles), default=0)),
     )
 
 
@@ -133,7 +136,22 @@ def in_metres(scene: Scene, up_axis: str = "z", scale: float = 1.0) -> Scene:
     if not 0 < scale < np.inf:
         raise ValueError(f"expected a finite scale above 0, found {scale}")
     vertices = scene.vertices @ np.array(UP_AXES[up_axis], np.float64).T * scale
-    return dataclasses.replace(scene, vertices=vertices)
+    return dataclasses.replace(
+        scene, vertices=vertices, coordinate_step=scene.coordinate_step * scale
+    )
+
+
+def check_step(scene: Scene, voxel_size: float) -> None:
+    """Raises ValueError where a scan's file held coordinates too coarse for voxels, metres."""
+    largest = np.abs(scene.vertices).max(initial=0)
+    dtype = np.result_type(scene.vertices.dtype, np.float32)
+    step = max(scene.coordinate_step, float(np.spacing(largest.astype(dtype))))
+    if step > voxel_size * _COARSEST_STEP:
+        raise ValueError(
+            f"scene {scene.name}: expected coordinates that tell voxels of {voxel_size:g} m apart, "
+            f"found numbers of 32 bits up to {largest:.3g} m, which go in steps of {step:.2g} m; "
+            "store x, y, z as double, or take an offset off before they become float"
+        )
 
 
 def write_scan(

@@ -71,7 +71,10 @@ def files_to_read(
     if scores == FEATURES:
         for suffix, what in ((".npy", "feature vectors"), (".txt", "class ids beside them")):
             if suffix not in found:
-                raise ValueError(f"{stem}{suffix}: expected {what}, found no such file")
+                raise ValueError(
+                    f"{stem}{suffix}: expected {what}, found no such file; --scores=features is "
+                    "for models of feature vectors only"
+                )
     elif len(found) != 1:
         what = "both (--scores=features takes the two together)" if found else "neither"
         raise ValueError(
@@ -130,18 +133,29 @@ def read_semantic_file(
         classes: whose ids and order of columns the file has.
         scores: what a table in a `.npy` file holds: `probabilities` or `logits`.
         label_map: class ids of the file to read as other ids; ids that it lacks stay as they are.
+            None where there is no such choice.
 
     Raises:
-        ValueError: no such file, another number of vertices or columns, ids that are not of the
-            classes, or numbers that are not what `scores` says.
+        ValueError: no such file, ids where logits are expected, another number of vertices or
+            columns, ids that are not of the classes, or numbers that are not what `scores` says.
     """
     path = pathlib.Path(path)
-    if path.suffix != ".npy":
-        return SemanticInput(_read_ids(path, num_vertices, classes, label_map))
-    array = _read_array(path, num_vertices)
-    if array.ndim == 2 and array.shape[1] == 1 < len(classes):
+    if path.is_dir():
+        raise ValueError(
+            f"{path}: expected a file with the labels of one scan, found a folder; name the .txt "
+            "or .npy file"
+        )
+    array = None if path.suffix != ".npy" else _read_array(path, num_vertices)
+    if array is not None and array.ndim == 2 and array.shape[1] == 1 < len(classes):
         array = array[:, 0]
-    if array.ndim == 1:
+    if array is None or array.ndim == 1:
+        if scores == LOGITS:
+            raise ValueError(
+                f"{path}: expected a table of logits in a .npy file, found class ids; leave "
+                "--scores out"
+            )
+        if array is None:
+            return SemanticInput(_read_ids(path, num_vertices, classes, label_map))
         return SemanticInput(_checked_ids(path, array, num_vertices, classes, label_map))
     if array.ndim != 2 or array.shape[1] != len(classes):
         raise ValueError(
@@ -179,6 +193,15 @@ def with_semantic_input(
 def best_classes(probabilities: Array, classes: ClassSet) -> Array:
     """Returns int32 [N], the id of the class whose column is largest, the first of equals."""
     return np.array(classes.ids, np.int32)[probabilities.argmax(axis=1)]
+
+
+def remedy_of_other_ids(classes: ClassSet) -> str:
+    """Returns the end of a sentence on class ids that are none of these: what to do."""
+    known = ", ".join(f"{i} {name}" for i, name in zip(classes.ids, classes.names, strict=True))
+    return (
+        f"known are {known}: map other ids to these, or to 0 for unlabelled, by "
+        "--label_map=their_id:our_id,..."
+    )
 
 
 def fault_of_probabilities(values: Array) -> str:
@@ -275,6 +298,8 @@ def _checked_ids(
     wrong = sorted(set(ids.tolist()) - {0, *classes.ids})
     if wrong:
         hint = " (NYU40 ids, not 0 to 19)" if classes == SCANNET20 else ""
+        if label_map is not None:
+            hint += f"; {remedy_of_other_ids(classes)}"
         raise ValueError(
             f"{path}: expected class ids among {list(classes.ids)} (or 0), found {wrong[:5]}{hint}"
         )

@@ -52,8 +52,8 @@ def voxelize(
             f"{owner}: expected a class id for each vertex (vertex property 'label'), found no "
             "labels"
         )
-    if not len(scene.vertices) or not np.isfinite(scene.vertices).all():
-        raise ValueError(f"{owner}: expected finite vertices, found none or some that are not")
+    if not len(scene.vertices):
+        raise ValueError(f"{owner}: expected vertices, found none")
     if classes is not None:
         try:
             classes.channels_of(scene.semantic_ids)

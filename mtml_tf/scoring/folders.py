@@ -6,12 +6,27 @@ from collections.abc import Collection, Iterator, Sequence
 import numpy as np
 from absl import logging
 
-from mtml_tf import program
+from mtml_tf import files, program
 from mtml_tf.classes import ClassSet
 from mtml_tf.scene import Instance
 from mtml_tf.scoring.average_precision import ApTable, average_precision
-from mtml_tf.scoring.benchmark_format import read_ground_truth, read_predictions
+from mtml_tf.scoring.benchmark_format import MASK_FOLDER, read_ground_truth, read_predictions
 from mtml_tf.scoring.explain import Explanation, explain_nothing, explain_scene
+
+
+def _is_predicted(path: pathlib.Path) -> bool:
+    """Whether a file is a mask, lists the masks of a scene, or is an extra beside such a list."""
+    if path.parent.name == MASK_FOLDER:
+        return path.suffix == ".txt"
+    listed = path.with_suffix(".txt")
+    if path.suffix not in (".txt", ".ply", ".json", ".html") or not listed.is_file():
+        return False
+    lines = files.read_text(listed, errors="replace").splitlines()
+    return all(line.startswith(f"{MASK_FOLDER}/") for line in lines)
+
+
+# What may be replaced by predictions.
+PREDICTIONS = files.FolderKind("predictions", MASK_FOLDER, _is_predicted)
 
 
 def evaluate_folder(
@@ -35,7 +50,8 @@ def evaluate_folder(
         AP, AP50 and AP25 of each thing class.
 
     Raises:
-        ValueError: a folder that is missing or has no scene, or a file that is not as it should be.
+        ValueError: a folder that is missing or has no scene, folders without a common one, or a
+            file that is not as it should be.
     """
     scenes = _read_scenes(prediction_dir, ground_truth_dir, classes)
     table = average_precision(scenes, classes, min_vertices)
@@ -71,6 +87,12 @@ def _read_scenes(
 ) -> Iterator[tuple[np.ndarray, Sequence[Instance]]]:
     """Yields ground truth and predictions of each scene; warns of what does not fit together."""
     predicted, truths = _scene_files(prediction_dir), _scene_files(ground_truth_dir)
+    if not truths.keys() & predicted.keys():
+        raise ValueError(
+            f"{prediction_dir}: expected predictions of scenes in {ground_truth_dir}, such as "
+            f"{min(truths)}.txt, found those of others, such as {min(predicted)}.txt; give the two "
+            "folders of one split"
+        )
     _warn(
         f"of {len(truths)} scenes have no prediction file and count as empty",
         truths.keys() - predicted.keys(),
@@ -108,5 +130,9 @@ def _scene_files(folder: str | pathlib.Path) -> dict[str, pathlib.Path]:
         raise ValueError(f"{folder}: expected a folder of <scene>.txt files, found no such folder")
     found = {path.stem: path for path in folder.glob("*.txt") if not path.name.startswith(".")}
     if not found:
-        raise ValueError(f"{folder}: expected <scene>.txt files, found none")
+        inner = sorted(path.name for path in folder.iterdir() if any(path.glob("*.txt")))
+        elsewhere = f", but some in its folders {', '.join(inner[:10])}; give one of these"
+        raise ValueError(
+            f"{folder}: expected <scene>.txt files, found none{elsewhere if inner else ''}"
+        )
     return found
