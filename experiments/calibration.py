@@ -16,7 +16,8 @@ from experiments.running import MIN_VERTICES, encode_markdown
 from mtml_tf import program
 from mtml_tf.classes import SCANNET18, SCANNET20
 from mtml_tf.rooms import labeller, making
-from mtml_tf.scans import scannet, scannet_files, semantic_input, voxels
+from mtml_tf.scannet import layout, reader
+from mtml_tf.scans import semantic_input, voxels
 from mtml_tf.scene import Instance
 from mtml_tf.scoring.average_precision import average_precision
 from mtml_tf.scoring.ground_truth import INSTANCES_PER_CLASS
@@ -55,16 +56,16 @@ def measure(
     Raises:
         ValueError: a scene that can't be read, or a labelled vertex without a predicted class.
     """
-    table = scannet.read_label_table(pathlib.Path(rooms_dir, scannet_files.LABEL_TABLE))
+    table = reader.read_label_table(pathlib.Path(rooms_dir, layout.LABEL_TABLE))
     things = SCANNET18.ids
     confusions = np.zeros((len(SCANNET20), len(SCANNET20)), np.int64)
     occupied, counts, truths = [], [], []
     found: tuple[list[list[Instance]], ...] = ([], [], [])
     for name in program.progress(names, "scenes"):
-        folder = scannet.scene_folder(rooms_dir, split, name)
-        scene, _ = scannet.read_scene(folder, table, align_axes=False)
-        truths.append(scannet.benchmark_ids(scene))
-        true = voxels.voxelize(scannet.with_benchmark_classes(scene), VOXEL_SIZE, SCANNET20)
+        folder = reader.scene_folder(rooms_dir, split, name)
+        scene, _ = reader.read_scene(folder, table, align_axes=False)
+        truths.append(reader.benchmark_ids(scene))
+        true = voxels.voxelize(reader.with_benchmark_classes(scene), VOXEL_SIZE, SCANNET20)
         given = semantic_input.read_semantic_input(
             semantic_dir, name, len(scene.vertices), SCANNET20
         )
@@ -107,7 +108,7 @@ def define_flags() -> None:
 def main() -> None:
     """Reads the flags, measures and prints."""
     rooms_dir = pathlib.Path(FLAGS.rooms_dir)
-    names = scannet.read_split(rooms_dir, FLAGS.split)
+    names = reader.read_split(rooms_dir, FLAGS.split)
     chosen = names[: FLAGS.num_scenes or None]
     semantic_dir = FLAGS.semantic_dir or rooms_dir / making.SEMANTIC
     measured = measure(rooms_dir, semantic_dir, FLAGS.split, chosen)

@@ -15,13 +15,13 @@ import pathlib
 import numpy as np
 from absl import flags
 
-from experiments.figure7 import towards_viewer
+from experiments.figure7 import scan_colors, towards_viewer
 from experiments.figures import chosen_entries, match_ids
 from mtml_tf import files, program
 from mtml_tf.drawing.feature_colors import principal_components
-from mtml_tf.drawing.pictures import NO_COLOR, draw_points, instance_colors, side_by_side
+from mtml_tf.drawing.pictures import draw_points, instance_colors, side_by_side
 from mtml_tf.drawing.png import write_png
-from mtml_tf.scans import scannet
+from mtml_tf.scannet import reader
 from mtml_tf.scans.voxels import devoxelize
 from mtml_tf.scene import Scene, VoxelScene
 from mtml_tf.segmentation.mean_shift import mean_shift
@@ -72,11 +72,10 @@ def draw_row(
     if scene.instance_ids is None:
         raise ValueError(f"scene {scene.name}: expected true instances, found none")
     shown = ~towards_viewer(mesh.vertices)
-    plain = np.full((len(mesh.vertices), 3), NO_COLOR, np.uint8)
     clusters = cluster_ids(scene, embedding, is_thing, bandwidth)
     true, found = instance_colors(scene.instance_ids), instance_colors(clusters)
     on_scan = [
-        plain if mesh.colors is None else mesh.colors,
+        scan_colors(mesh),
         devoxelize(true, scene),
         devoxelize(found, scene),
     ]
@@ -103,14 +102,14 @@ def define_flags() -> None:
 def main() -> None:
     """Reads the flags and draws."""
     files.check_may_write(FLAGS.output_png, FLAGS.overwrite)
-    from mtml_tf.learning.models import load_model
-    from mtml_tf.learning.records import DataFolder
+    from mtml_tf.data.records import DataFolder
+    from mtml_tf.inference.models import load_model
 
     folder, model = DataFolder(FLAGS.data_dir), load_model(FLAGS.run_dir)
     rows = []
     for entry in chosen_entries(folder, FLAGS.split, FLAGS.scenes, 1):
         scene = folder.scene(entry)
-        mesh = scannet.read_mesh(scannet.scene_folder(FLAGS.scannet_dir, FLAGS.split, entry.name))
+        mesh = reader.read_mesh(reader.scene_folder(FLAGS.scannet_dir, FLAGS.split, entry.name))
         embedding, _ = model.predict(scene)
         is_thing = folder.classes.is_thing(scene.semantic_ids)
         row, count = draw_row(scene, mesh, embedding, is_thing, FLAGS.bandwidth, FLAGS.width)

@@ -24,9 +24,9 @@ from mtml_tf.drawing.pictures import (
     side_by_side,
 )
 from mtml_tf.drawing.png import write_png
-from mtml_tf.scans import scannet
+from mtml_tf.scannet import reader
 from mtml_tf.scans.voxels import devoxelize, on_vertices
-from mtml_tf.scene import Instance, VoxelScene
+from mtml_tf.scene import Instance, Scene, VoxelScene
 from mtml_tf.segmentation.baselines import connected_components
 
 FLAGS = flags.FLAGS
@@ -40,6 +40,13 @@ def towards_viewer(vertices: Array) -> Array:
     """Returns bool [N], True for what stands at the two sides of a room that face the viewer."""
     high_x, low_y = vertices[:, 0].max(), vertices[:, 1].min()
     return (vertices[:, 0] > high_x - _CUT) | (vertices[:, 1] < low_y + _CUT)
+
+
+def scan_colors(mesh: Scene) -> Array:
+    """Returns uint8 [N, 3], the colours of a scan, grey where it has none."""
+    if mesh.colors is not None:
+        return mesh.colors
+    return np.full((len(mesh.vertices), 3), NO_COLOR, np.uint8)
 
 
 def instance_views(
@@ -78,14 +85,14 @@ def define_flags() -> None:
 def main() -> None:
     """Reads the flags and draws."""
     files.check_may_write(FLAGS.output_png, FLAGS.overwrite)
-    from mtml_tf.learning.models import load_model
-    from mtml_tf.learning.records import DataFolder
+    from mtml_tf.data.records import DataFolder
+    from mtml_tf.inference.models import load_model
 
     folder, model = DataFolder(FLAGS.data_dir), load_model(FLAGS.run_dir)
     rows = []
     for entry in chosen_entries(folder, FLAGS.split, FLAGS.scenes, FLAGS.num_scenes):
         scene, truth = folder.scene(entry), folder.ground_truth(FLAGS.split, entry)
-        mesh = scannet.read_mesh(scannet.scene_folder(FLAGS.scannet_dir, FLAGS.split, entry.name))
+        mesh = reader.read_mesh(reader.scene_folder(FLAGS.scannet_dir, FLAGS.split, entry.name))
         things = folder.classes.is_thing(scene.semantic_ids)
         embedding, direction = model.predict(scene)
         features = np.full((len(embedding), 3), STUFF_COLOR, np.uint8)
@@ -93,12 +100,9 @@ def main() -> None:
         components = connected_components(scene, folder.classes.thing_ids, min_voxels=10)
         found = model.segment_values(scene, embedding, direction)
         true, baseline, ours = instance_views(scene, truth, folder.classes, (components, found))
-        plain = mesh.colors
-        if plain is None:
-            plain = np.full((len(truth), 3), NO_COLOR, np.uint8)
         input_colors = devoxelize(class_colors(scene.semantic_ids, folder.classes), scene)
         shown = ~towards_viewer(mesh.vertices)
-        views = [plain, input_colors, baseline, true, ours, devoxelize(features, scene)]
+        views = [scan_colors(mesh), input_colors, baseline, true, ours, devoxelize(features, scene)]
         rows.append(
             side_by_side(
                 [draw_points(mesh.vertices[shown], each[shown], FLAGS.width) for each in views]

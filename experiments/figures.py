@@ -30,7 +30,7 @@ from mtml_tf.scoring.benchmark_format import read_predictions
 from mtml_tf.scoring.summary import best_instances
 
 if TYPE_CHECKING:
-    from mtml_tf.learning.records import DataFolder, RecordEntry
+    from mtml_tf.data.records import DataFolder, RecordEntry
 
 FLAGS = flags.FLAGS
 
@@ -147,7 +147,7 @@ def define_flags() -> None:
 
 def main() -> None:
     """Reads the flags and draws."""
-    from mtml_tf.learning.records import DataFolder
+    from mtml_tf.data.records import DataFolder
 
     folder, output_dir = DataFolder(FLAGS.data_dir), pathlib.Path(FLAGS.output_dir)
     pictures, rows = {}, []

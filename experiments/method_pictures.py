@@ -319,7 +319,7 @@ def main() -> None:
     paths = [pathlib.Path(FLAGS.output_dir) / f"method_{name}.png" for name in PICTURES]
     for path in paths:
         files.check_may_write(path, FLAGS.overwrite)
-    from mtml_tf.learning.models import load_model
+    from mtml_tf.inference.models import load_model
 
     scan, model = read_scan(FLAGS.scan), load_model(FLAGS.model)
     config = model.config

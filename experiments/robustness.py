@@ -28,7 +28,7 @@ from mtml_tf import files, program
 from mtml_tf.classes import SCANNET18, SCANNET20
 from mtml_tf.drawing.curves import encode_curves
 from mtml_tf.rooms.labeller import LabellerSettings, encode_labels, predict_labels
-from mtml_tf.scans import scannet, scannet_files
+from mtml_tf.scannet import layout, reader
 from mtml_tf.scene import VoxelScene
 from mtml_tf.scoring.average_precision import ApTable, average_precision
 from mtml_tf.scoring.benchmark_format import read_ground_truth, read_predictions
@@ -103,13 +103,13 @@ def write_noisy_labels(
     rooms_dir: pathlib.Path, names: Sequence[str], strength: float, output_dir: pathlib.Path
 ) -> None:
     """Writes what the simulated semantic network says of rooms at a strength of its errors."""
-    table = scannet.read_label_table(rooms_dir / scannet_files.LABEL_TABLE)
+    table = reader.read_label_table(rooms_dir / layout.LABEL_TABLE)
     with files.writing_folder(output_dir) as folder:
         for number, name in enumerate(program.progress(names, "rooms")):
-            scene_dir = scannet.scene_folder(rooms_dir, SPLIT, name)
-            scene, _ = scannet.read_scene(scene_dir, table)
-            segments = scannet.read_segments(scene_dir, len(scene.vertices))
-            labelled = scannet.with_benchmark_classes(scene)
+            scene_dir = reader.scene_folder(rooms_dir, SPLIT, name)
+            scene, _ = reader.read_scene(scene_dir, table)
+            segments = reader.read_segments(scene_dir, len(scene.vertices))
+            labelled = reader.with_benchmark_classes(scene)
             settings = LabellerSettings(strength=strength)
             predicted = predict_labels(labelled, segments, settings, number)
             files.write_text(folder / f"{name}.txt", encode_labels(predicted))
@@ -236,7 +236,7 @@ def against_extent(
     Raises:
         ValueError: too few rooms for the longest row.
     """
-    from mtml_tf.learning import records
+    from mtml_tf.data import records
 
     folder = records.DataFolder(data_dir)
     entries = folder.entries(SPLIT)
@@ -289,7 +289,7 @@ def main() -> None:
         "fe_only": pathlib.Path(FLAGS.fe_only_run),
         "multi_task": pathlib.Path(FLAGS.multi_task_run),
     }
-    names = scannet.read_split(rooms_dir, SPLIT)
+    names = reader.read_split(rooms_dir, SPLIT)
     here = Workplace(data_dir, work_dir)
     here.claim("made_of", rooms_dir=rooms_dir, data_dir=data_dir, **runs)
     score_all(here, "rooms", runs, keep=True)

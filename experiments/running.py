@@ -17,7 +17,8 @@ import numpy as np
 
 from mtml_tf import files, program
 from mtml_tf.classes import ClassSet, read_classes
-from mtml_tf.scans import scannet, semantic_input
+from mtml_tf.scannet import reader
+from mtml_tf.scans import semantic_input
 from mtml_tf.scans.voxels import on_vertices
 from mtml_tf.scene import Instance, VoxelScene
 from mtml_tf.scoring.average_precision import ApTable
@@ -68,8 +69,8 @@ class RawScenes:
 
     def read(self, split: str, name: str, classes: ClassSet) -> tuple[Array, Array]:
         """Returns int32 [N] class ids of a scene's vertices and int32 [F, 3] faces of its mesh."""
-        folder = scannet.scene_folder(self.scannet_dir, split, name)
-        scene = scannet.read_mesh(folder)
+        folder = reader.scene_folder(self.scannet_dir, split, name)
+        scene = reader.read_mesh(folder)
         if scene.faces is None:
             raise ValueError(f"{folder}: expected a mesh, found vertices without faces")
         given = semantic_input.read_semantic_input(
@@ -122,7 +123,7 @@ class Workplace:
 
     def score_baseline(self, name: str, baseline: Baseline, split: str) -> ApTable:
         """Writes a baseline's instances of a split, unless that is done, and scores them."""
-        from mtml_tf.learning.records import DataFolder
+        from mtml_tf.data.records import DataFolder
 
         output_dir = self._claim_predictions(name, split)
         if not output_dir.exists():
@@ -139,7 +140,7 @@ class Workplace:
         self, name: str, baseline: MeshBaseline, split: str, raw: RawScenes
     ) -> ApTable:
         """Does on the scans' meshes what `score_baseline` does on voxels."""
-        from mtml_tf.learning.records import DataFolder
+        from mtml_tf.data.records import DataFolder
 
         output_dir = self._claim_predictions(
             name,

@@ -55,8 +55,8 @@ def main() -> None:
     """Reads the flags, tries all combinations and prints the best."""
     if FLAGS.output_md:
         files.check_may_write(FLAGS.output_md, FLAGS.overwrite)
-    from mtml_tf.learning.models import load_model
-    from mtml_tf.learning.records import DataFolder
+    from mtml_tf.data.records import DataFolder
+    from mtml_tf.inference.models import load_model
 
     model, folder = load_model(FLAGS.run_dir), DataFolder(FLAGS.data_dir)
     entries = folder.spaced_entries(FLAGS.split, FLAGS.num_scenes)

@@ -30,7 +30,8 @@ SPLIT = "test"
 
 def mean_direction_error(data_dir: pathlib.Path, run_dir: pathlib.Path) -> float:
     """Mean angle in degrees over all voxels of the test scenes' objects."""
-    from mtml_tf.learning import models, records
+    from mtml_tf.data import records
+    from mtml_tf.inference import models
 
     model = models.load_model(run_dir)
     errors = [

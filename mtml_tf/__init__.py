@@ -10,17 +10,17 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from mtml_tf.classes import ClassSet
     from mtml_tf.config import LossConfig, NetworkConfig, SegmentConfig
-    from mtml_tf.learning.losses import (
+    from mtml_tf.data.pipeline import make_dataset
+    from mtml_tf.inference.models import load_model
+    from mtml_tf.inference.prediction import segment_scan
+    from mtml_tf.network.architecture import build_network
+    from mtml_tf.network.losses import (
         MultiTaskLoss,
         direction_loss,
         distance_loss,
         regularization_loss,
         variance_loss,
     )
-    from mtml_tf.learning.models import load_model
-    from mtml_tf.learning.network import build_network
-    from mtml_tf.learning.pipeline import make_dataset
-    from mtml_tf.learning.prediction import segment_scan
     from mtml_tf.scans.scan import read_scan
     from mtml_tf.scans.voxels import devoxelize, voxelize
     from mtml_tf.scene import Instance, Scene, VoxelScene
@@ -59,24 +59,24 @@ _MODULES = {
     "ClassSet": "classes",
     "Instance": "scene",
     "LossConfig": "config",
-    "MultiTaskLoss": "learning.losses",
+    "MultiTaskLoss": "network.losses",
     "NetworkConfig": "config",
     "Scene": "scene",
     "SegmentConfig": "config",
     "VoxelScene": "scene",
     "average_precision": "scoring.average_precision",
-    "build_network": "learning.network",
+    "build_network": "network.architecture",
     "devoxelize": "scans.voxels",
-    "direction_loss": "learning.losses",
-    "distance_loss": "learning.losses",
-    "load_model": "learning.models",
-    "make_dataset": "learning.pipeline",
+    "direction_loss": "network.losses",
+    "distance_loss": "network.losses",
+    "load_model": "inference.models",
+    "make_dataset": "data.pipeline",
     "mean_shift": "segmentation.mean_shift",
     "read_scan": "scans.scan",
-    "regularization_loss": "learning.losses",
+    "regularization_loss": "network.losses",
     "segment": "segmentation.segment",
-    "segment_scan": "learning.prediction",
-    "variance_loss": "learning.losses",
+    "segment_scan": "inference.prediction",
+    "variance_loss": "network.losses",
     "voxelize": "scans.voxels",
 }
 

@@ -20,7 +20,7 @@ flags.DEFINE_bool("overwrite", False, "Replace a version 1 that exists.")
 
 def main() -> None:
     """Reads the flags and exports."""
-    from mtml_tf.learning import exporting, models
+    from mtml_tf.inference import exporting, models
 
     model = models.load_model(FLAGS.run_dir, FLAGS.weights)
     path = exporting.write_saved_model(model, FLAGS.output_dir, FLAGS.overwrite, FLAGS.onnx)

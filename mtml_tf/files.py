@@ -87,6 +87,17 @@ def read_scene_list(path: str | pathlib.Path) -> tuple[str, ...]:
     return tuple(names)
 
 
+def is_disk_full(error: Exception) -> bool:
+    """Whether an error says that a disk or a quota is full.
+
+    Args:
+        error: of the system, or of TensorFlow, which tells it in its message alone.
+    """
+    if isinstance(error, OSError):
+        return error.errno in _DISK_FULL
+    return any(os.strerror(number) in str(error) for number in _DISK_FULL)
+
+
 def check_apart(output: str | pathlib.Path, inputs: Iterable[str | pathlib.Path | None]) -> None:
     """Checks that replacing an output deletes nothing that is read.
 
@@ -258,7 +269,7 @@ def _beside(
         with _told_of(path):
             install(temporary, place)
     except (OSError, _NoRoomError) as error:
-        if isinstance(error, OSError) and error.errno not in _DISK_FULL:
+        if isinstance(error, OSError) and not is_disk_full(error):
             raise
         raise _NoRoomError(
             f"{path}: expected room to write it, found the disk full; make room and start again"
@@ -279,7 +290,7 @@ def _told_of(path: pathlib.Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno in _DISK_FULL:
+        if is_disk_full(error):
             raise
         folder = next(
             parent for parent in (*path.parents, pathlib.Path("/")) if os.path.exists(parent)

@@ -92,7 +92,7 @@ def main() -> None:
     files.check_may_replace(FLAGS.output_dir, FLAGS.overwrite, PREDICTIONS)
 
     start = time.perf_counter()
-    from mtml_tf.learning import exporting, models, prediction
+    from mtml_tf.inference import exporting, models, prediction
 
     imported = time.perf_counter()
     if FLAGS.saved_model:

@@ -31,9 +31,9 @@ flags.adopt_module_key_flags(config_flags)
 
 def main() -> None:
     """Reads the flags and trains."""
-    from mtml_tf.learning import training
+    from mtml_tf.training import run
 
-    experiment = training.Experiment(
+    experiment = run.Experiment(
         FLAGS.train_split,
         config_flags.read(NetworkConfig, _FROM_DATA[NetworkConfig]),
         config_flags.read(LossConfig),
@@ -41,10 +41,10 @@ def main() -> None:
         config_flags.read(TrainConfig),
         config_flags.read_given(SegmentConfig, _FROM_DATA[SegmentConfig]),
     )
-    if training.has_begun(FLAGS.run_dir):
+    if run.has_begun(FLAGS.run_dir):
         _check_same_settings(pathlib.Path(FLAGS.run_dir))
     try:
-        training.train(
+        run.train(
             FLAGS.data_dir,
             FLAGS.run_dir,
             experiment,
@@ -52,7 +52,7 @@ def main() -> None:
             report=print,
         )
     except KeyboardInterrupt:
-        begun = training.has_begun(FLAGS.run_dir)
+        begun = run.has_begun(FLAGS.run_dir)
         goes_on = "goes on from the last checkpoint" if begun else "begins anew"
         print(f"interrupted; the same command {goes_on}", file=sys.stderr)
         sys.exit(program.FAILED)

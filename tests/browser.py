@@ -15,8 +15,8 @@ import tempfile
 
 import numpy as np
 
+from mtml_tf.backend import tf
 from mtml_tf.drawing.png import write_png
-from mtml_tf.learning.backend import tf
 
 SIZE = (1200, 800)
 _FRAME = 87  # pixels of the window's height that a headless browser does not give the page

@@ -17,7 +17,7 @@ import subprocess
 
 from coarse_rooms import coarse_settings
 
-from mtml_tf.learning.backend import tf
+from mtml_tf.backend import tf
 from mtml_tf.rooms import making
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent

@@ -1,16 +1,20 @@
 """What the documentation takes for granted: the repository's programs and the reader's own data."""
 
+import contextlib
 import json
 import pathlib
 import shutil
 
 import numpy as np
+import pytest
+from documented_commands import Book
+from program_server import serving
 from test_mtml_hdf5 import write_truth
 
 from experiments import table2, table3, tabletop
 from experiments.paper_numbers import TABLE_3_CLASSES
 from mtml_tf.rooms import examples, making
-from mtml_tf.scans import scannet_files
+from mtml_tf.scannet import layout
 from mtml_tf.scans.scan import write_scan
 from mtml_tf.scene import Scene
 
@@ -102,9 +106,20 @@ def write_scannet(folder, server):
     assert done.status == 0, done.stderr
     (scannet_dir / making.SEMANTIC).rename(semantic_dir)
     last, name = making.scene_name(2), "scene0707_00"
-    path = scannet_dir / scannet_files.SCANS / last / scannet_files.MESH.format(scene=last)
-    test_dir = scannet_dir / scannet_files.TEST_SCANS / name
+    path = scannet_dir / layout.SCANS / last / layout.MESH.format(scene=last)
+    test_dir = scannet_dir / layout.TEST_SCANS / name
     test_dir.mkdir(parents=True)
-    shutil.copy(path, test_dir / scannet_files.MESH.format(scene=name))
+    shutil.copy(path, test_dir / layout.MESH.format(scene=name))
     shutil.copy(semantic_dir / f"{last}.txt", semantic_dir / f"{name}.txt")
-    (scannet_dir / scannet_files.SPLIT_LIST.format(split="test")).write_text(f"{name}\n")
+    (scannet_dir / layout.SPLIT_LIST.format(split="test")).write_text(f"{name}\n")
+
+
+@contextlib.contextmanager
+def opened(commands, tmp_path_factory):
+    """A book of commands with all they take for granted; skips where Open3D lacks a library."""
+    folder, log_dir = (tmp_path_factory.mktemp(name) for name in ("root", "log"))
+    with serving(log_dir, "documented_commands") as server:
+        if server.run(["-c", "import open3d"], folder).status:
+            pytest.skip("Open3D can't be imported")
+        lay_out(folder, commands, server)
+        yield Book(commands, folder, server)

@@ -29,10 +29,10 @@ TESTS = pathlib.Path(__file__).resolve().parent
 PRELOADED = (
     "scipy.sparse.csgraph",
     "sklearn.neighbors",
-    "mtml_tf.learning.exporting",
-    "mtml_tf.learning.prediction",
-    "mtml_tf.learning.training",
-    "mtml_tf.learning.viewing",
+    "mtml_tf.inference.exporting",
+    "mtml_tf.inference.prediction",
+    "mtml_tf.training.run",
+    "mtml_tf.inference.viewing",
     "mtml_tf.rooms.examples",
     "mtml_tf.scoring.folders",
 )

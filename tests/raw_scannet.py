@@ -8,9 +8,9 @@ import json
 
 import numpy as np
 
-from mtml_tf.scans import scannet_files
-from mtml_tf.scans.scannet_writer import (
-    RawGroup,
+from mtml_tf.scannet import layout
+from mtml_tf.scannet.layout import RawGroup
+from mtml_tf.scannet.writer import (
     RawScene,
     write_label_table,
     write_raw_scene,
@@ -50,15 +50,15 @@ def raw_scene(name="scene0000_00", groups=GROUPS, segments=SEGMENTS, alignment=N
 
 def write_download(path, train=(), val=(), test=()):
     """Writes a download; each argument is a list of raw scenes. Returns its folder."""
-    write_label_table(path / scannet_files.LABEL_TABLE, TABLE, NAMES)
+    write_label_table(path / layout.LABEL_TABLE, TABLE, NAMES)
     for split, scenes in (("train", train), ("val", val), ("test", test)):
         if scenes:
             write_split_list(path, split, [scene.name for scene in scenes])
         for scene in scenes:
             if split == "test":
-                write_test_scene(path / scannet_files.TEST_SCANS, scene)
+                write_test_scene(path / layout.TEST_SCANS, scene)
             else:
-                write_raw_scene(path / scannet_files.SCANS, scene, TABLE)
+                write_raw_scene(path / layout.SCANS, scene, TABLE)
     return path
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 
 from mtml_tf.classes import ClassSet
-from mtml_tf.learning.records import write_data_folder
+from mtml_tf.data.records import write_data_folder
 from mtml_tf.scene import VoxelScene
 from mtml_tf.scoring.ground_truth import ground_truth_ids
 

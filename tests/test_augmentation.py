@@ -1,4 +1,4 @@
-"""Tests of mtml_tf.learning.augmentation."""
+"""Tests of mtml_tf.data.augmentation."""
 
 import math
 
@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from scenes import box_scene
 
+from mtml_tf.backend import tf
 from mtml_tf.config import DataConfig
-from mtml_tf.learning import augmentation
-from mtml_tf.learning.backend import tf
+from mtml_tf.data import augmentation
 
 ANGLES = np.random.default_rng(0).uniform(0, 2 * math.pi, 12)
 

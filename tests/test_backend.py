@@ -6,8 +6,8 @@ import sys
 import numpy as np
 import pytest
 
-from mtml_tf.learning import backend
-from mtml_tf.learning.backend import keras, tf
+from mtml_tf import backend
+from mtml_tf.backend import keras, tf
 
 RNG = np.random.default_rng(0)
 
@@ -73,7 +73,7 @@ def test_both_lanes_rotate_alike_to_the_last_pixel(shape):
     ],
 )
 def test_an_unsupported_pair_is_refused_in_a_sentence(change, sentence):
-    code = f"import sys; from mtml_tf.learning import backend; tf = backend.tf; {change}; "
+    code = f"import sys; from mtml_tf import backend; tf = backend.tf; {change}; "
     code += "backend._check_versions()"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert run.returncode == 1
@@ -81,7 +81,7 @@ def test_an_unsupported_pair_is_refused_in_a_sentence(change, sentence):
 
 
 def test_rotating_warns_of_nothing():
-    code = "from mtml_tf.learning import backend as b; b.rotate_image(b.tf.ones([1, 2, 2, 1]), 1.0)"
+    code = "from mtml_tf import backend as b; b.rotate_image(b.tf.ones([1, 2, 2, 1]), 1.0)"
     run = subprocess.run(
         [sys.executable, "-W", "error::UserWarning", "-c", code],
         capture_output=True,

@@ -1,4 +1,4 @@
-"""Tests of mtml_tf.learning.blocks: block by block equals the whole."""
+"""Tests of mtml_tf.network.blocks: block by block equals the whole."""
 
 import dataclasses
 import math
@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 from scenes import CLASSES, give_random_weights, sparse_scene
 
+from mtml_tf.backend import tf
 from mtml_tf.classes import ClassSet
 from mtml_tf.config import NetworkConfig, SegmentConfig
-from mtml_tf.learning import models
-from mtml_tf.learning.backend import tf
-from mtml_tf.learning.blocks import crop, halo, split_grid
-from mtml_tf.learning.models import Model, ModelConfig
-from mtml_tf.learning.voxel_network import VoxelNetwork
+from mtml_tf.inference import models
+from mtml_tf.inference.models import Model, ModelConfig
+from mtml_tf.network.blocks import crop, halo, split_grid
+from mtml_tf.network.voxel_network import VoxelNetwork
 
 # A receptive field of 62 voxels instead of 142, so that small scenes have blocks.
 NETWORK = NetworkConfig(len(CLASSES), width=1 / 16, dilations=(2, 2))

@@ -19,8 +19,7 @@ from documented_commands import (
     read_books,
     split_commands,
 )
-from documented_data import lay_out
-from program_server import serving
+from documented_data import opened
 
 from mtml_tf import config
 from mtml_tf.classes import read_classes
@@ -34,12 +33,8 @@ COMMANDS, _ = read_books()
 
 @pytest.fixture(scope="module")
 def book(tmp_path_factory):
-    folder, log_dir = (tmp_path_factory.mktemp(name) for name in ("root", "log"))
-    with serving(log_dir, "documented_commands") as server:
-        if server.run(["-c", "import open3d"], folder).status:
-            pytest.skip("Open3D can't be imported")
-        lay_out(folder, COMMANDS, server)
-        yield Book(COMMANDS, folder, server)
+    with opened(COMMANDS, tmp_path_factory) as book:
+        yield book
 
 
 @pytest.mark.parametrize("number", range(len(COMMANDS)), ids=map(str, COMMANDS))

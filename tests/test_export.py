@@ -1,4 +1,4 @@
-"""Tests of mtml_tf.learning.exporting and mtml_tf.export: what others load, and its values."""
+"""Tests of mtml_tf.inference.exporting and mtml_tf.export: what others load, and its values."""
 
 import json
 import shutil
@@ -18,12 +18,12 @@ from scenes import (
 from tensorflow.core.protobuf import saved_model_pb2
 
 from mtml_tf import __version__
+from mtml_tf.backend import tf
 from mtml_tf.classes import ClassSet, read_classes
 from mtml_tf.config import NetworkConfig, SegmentConfig
-from mtml_tf.learning import exporting, models
-from mtml_tf.learning.backend import tf
-from mtml_tf.learning.models import Model, ModelConfig
-from mtml_tf.learning.voxel_network import VoxelNetwork
+from mtml_tf.inference import exporting, models
+from mtml_tf.inference.models import Model, ModelConfig
+from mtml_tf.network.voxel_network import VoxelNetwork
 
 # Class names are UTF-8 on their way through the graph.
 NAMED = ClassSet(CLASSES.ids, ("floor", "box", "Türm"), CLASSES.kinds)

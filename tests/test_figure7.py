@@ -13,10 +13,10 @@ from experiments import figure7
 from mtml_tf.classes import SCANNET20
 from mtml_tf.config import NetworkConfig, SegmentConfig
 from mtml_tf.drawing.pictures import draw_points, instance_colors, side_by_side
-from mtml_tf.learning import models
-from mtml_tf.learning.scannet_folder import write_scannet_folder
-from mtml_tf.learning.voxel_network import VoxelNetwork
-from mtml_tf.scans.scannet_preparing import Settings
+from mtml_tf.inference import models
+from mtml_tf.network.voxel_network import VoxelNetwork
+from mtml_tf.scannet.folder import write_scannet_folder
+from mtml_tf.scannet.preparing import Settings
 from mtml_tf.scene import Instance
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent

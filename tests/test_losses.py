@@ -1,13 +1,13 @@
-"""Tests of mtml_tf.learning.losses."""
+"""Tests of mtml_tf.network.losses."""
 
 import math
 
 import numpy as np
 import pytest
 
+from mtml_tf.backend import tf
 from mtml_tf.config import LossConfig
-from mtml_tf.learning.backend import tf
-from mtml_tf.learning.losses import (
+from mtml_tf.network.losses import (
     MultiTaskLoss,
     direction_loss,
     distance_loss,

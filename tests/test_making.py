@@ -13,7 +13,7 @@ from mtml_tf.classes import SCANNET20
 from mtml_tf.rooms import making
 from mtml_tf.rooms.layout import RoomSettings
 from mtml_tf.rooms.scanner import ScanSettings
-from mtml_tf.scans import scannet, scannet_files
+from mtml_tf.scannet import layout, reader
 
 pytest.importorskip("open3d", exc_type=ImportError)
 
@@ -42,11 +42,11 @@ def files_of(folder):
 
 
 def test_a_set_has_the_raw_layout_and_predicted_labels(rooms):
-    assert scannet.read_split(rooms, "train") == ["room0000_00"]
-    assert scannet.read_split(rooms, "val") == ["room0001_00"]
-    table = scannet.read_label_table(rooms / scannet_files.LABEL_TABLE)
+    assert reader.read_split(rooms, "train") == ["room0000_00"]
+    assert reader.read_split(rooms, "val") == ["room0001_00"]
+    table = reader.read_label_table(rooms / layout.LABEL_TABLE)
     for split, name in (("train", "room0000_00"), ("val", "room0001_00")):
-        scene, faults = scannet.read_scene(scannet.scene_folder(rooms, split, name), table)
+        scene, faults = reader.read_scene(reader.scene_folder(rooms, split, name), table)
         assert faults == []
         assert len(np.unique(scene.instance_ids)) > 10
         predicted = np.loadtxt(rooms / "semantic" / f"{name}.txt", dtype=int)
@@ -58,8 +58,8 @@ def test_a_set_has_the_raw_layout_and_predicted_labels(rooms):
 
 
 def test_the_alignment_turns_the_walls_back_to_the_axes(rooms):
-    folder = scannet.scene_folder(rooms, "train", "room0000_00")
-    aligned, turned = (scannet.read_mesh(folder, align_axes) for align_axes in (True, False))
+    folder = reader.scene_folder(rooms, "train", "room0000_00")
+    aligned, turned = (reader.read_mesh(folder, align_axes) for align_axes in (True, False))
     extents = [np.prod(np.ptp(mesh.vertices[:, :2], axis=0)) for mesh in (aligned, turned)]
     assert extents[0] < extents[1]
 

@@ -1,9 +1,9 @@
-"""Tests of mtml_tf.learning.memory: what the network takes, and what there is."""
+"""Tests of mtml_tf.network.memory: what the network takes, and what there is."""
 
 import pytest
 
 from mtml_tf.config import NetworkConfig
-from mtml_tf.learning import memory
+from mtml_tf.network import memory
 
 # What a call was measured to add at half width, bytes for each voxel of the grid; rooms 160 or 200
 # voxels wide and 16 to 64 high, one scene: occupied, channels, forward, training, recomputed.

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from mtml_tf.classes import SCANNET20
-from mtml_tf.learning.records import DataFolder, write_data_folder
-from mtml_tf.scans import mtml_hdf5
+from mtml_tf.data.records import DataFolder, write_data_folder
+from mtml_tf.scannet import mtml_hdf5
 from mtml_tf.scoring.benchmark_format import read_ground_truth
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent

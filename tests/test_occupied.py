@@ -1,10 +1,10 @@
-"""Tests of mtml_tf.learning.occupied: against TensorFlow's own convolutions, in float64."""
+"""Tests of mtml_tf.network.occupied: against TensorFlow's own convolutions, in float64."""
 
 import numpy as np
 import pytest
 
-from mtml_tf.learning.backend import tf
-from mtml_tf.learning.occupied import scattered_convolution, transposed_convolution
+from mtml_tf.backend import tf
+from mtml_tf.network.occupied import scattered_convolution, transposed_convolution
 
 
 def random_voxels(rng, batch, grid_shape, count):

@@ -12,15 +12,15 @@ import pytest
 
 from mtml_tf.classes import ClassSet
 from mtml_tf.config import NetworkConfig, SegmentConfig
-from mtml_tf.learning import models, prediction
-from mtml_tf.learning.models import Model, ModelConfig
-from mtml_tf.learning.prediction import ScanFile
-from mtml_tf.learning.voxel_network import VoxelNetwork
+from mtml_tf.inference import models, prediction
+from mtml_tf.inference.models import Model, ModelConfig
+from mtml_tf.inference.prediction import ScanFile
+from mtml_tf.network.voxel_network import VoxelNetwork
+from mtml_tf.scannet.submission import check_submission
 from mtml_tf.scans import ply, scan
 from mtml_tf.scene import Instance, Scene
 from mtml_tf.scoring.benchmark_format import read_predictions, write_ground_truth
 from mtml_tf.scoring.folders import evaluate_folder
-from mtml_tf.scoring.submission import check_submission
 from mtml_tf.scoring.summary import best_instances, summarize
 
 CLASSES = ClassSet((1, 2, 7), ("floor", "box", "ball"), ("stuff", "thing", "thing"))

@@ -1,4 +1,4 @@
-"""Tests of mtml_tf.learning.pipeline."""
+"""Tests of mtml_tf.data.pipeline."""
 
 import dataclasses
 
@@ -7,14 +7,14 @@ import pytest
 from scenes import CLASSES, NUM_FEATURES, batch_of, box_scene, write_folder
 
 from mtml_tf.config import DataConfig
-from mtml_tf.learning.pipeline import (
+from mtml_tf.data.pipeline import (
     batch_of_one,
     largest_grid,
     make_dataset,
     num_channels,
     training_scenes,
 )
-from mtml_tf.learning.records import DataFolder, RecordEntry
+from mtml_tf.data.records import DataFolder, RecordEntry
 
 PLAIN = DataConfig(batch_size=1, flips=False, rotations=False)
 FULL = DataConfig(batch_size=2, shifts=True, bucket_scenes=3, seed=3)

@@ -8,7 +8,8 @@ import sys
 import numpy as np
 import pytest
 
-from mtml_tf.learning import models, prediction, records
+from mtml_tf.data import records
+from mtml_tf.inference import models, prediction
 from mtml_tf.scans import scan, toy
 from mtml_tf.scans.preparing import PreparedScans
 from mtml_tf.scans.voxels import on_vertices

@@ -22,10 +22,12 @@ from raw_scannet import (
 )
 
 from mtml_tf import parallel
-from mtml_tf.learning import records, scannet_folder
-from mtml_tf.scans import scannet_files, scannet_preparing, semantic_input
-from mtml_tf.scans.scannet_preparing import Settings
-from mtml_tf.scans.scannet_writer import RawGroup
+from mtml_tf.data import records
+from mtml_tf.scannet import layout, preparing
+from mtml_tf.scannet.folder import write_scannet_folder
+from mtml_tf.scannet.preparing import Settings
+from mtml_tf.scannet.writer import RawGroup
+from mtml_tf.scans import semantic_input
 from mtml_tf.scoring import benchmark_format
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
@@ -38,7 +40,7 @@ def prepare(scannet_dir, output_dir, splits=("train",), **options):
         if name in options
     }
     options.setdefault("num_workers", 1)
-    return scannet_folder.write_scannet_folder(
+    return write_scannet_folder(
         output_dir, Settings(str(scannet_dir), **settings), splits, **options
     )
 
@@ -59,7 +61,7 @@ def contents(folder):
 
 def spoil(source, name):
     """Damages the mesh of a scene; what is returned mends it."""
-    mesh = file_of(source / "scans" / name, scannet_files.MESH)
+    mesh = file_of(source / "scans" / name, layout.MESH)
     content = mesh.read_bytes()
     mesh.write_bytes(content[:400])
     return lambda: mesh.write_bytes(content)
@@ -71,10 +73,10 @@ def test_of_ten_scenes_three_bad_ones_do_not_stop_the_others(tmp_path):
     scenes = [raw_scene(name, unknown if name == names[2] else GROUPS) for name in names]
     source = write_download(tmp_path / "raw", train=scenes)
     folders = [source / "scans" / name for name in names]
-    mesh = file_of(folders[4], scannet_files.MESH)
+    mesh = file_of(folders[4], layout.MESH)
     mesh.write_bytes(mesh.read_bytes()[:400])
-    change_json(file_of(folders[5], scannet_files.SEGMENTS), segIndices=[10] * 11)
-    file_of(folders[7], scannet_files.SEGMENTS).unlink()
+    change_json(file_of(folders[5], layout.SEGMENTS), segIndices=[10] * 11)
+    file_of(folders[7], layout.SEGMENTS).unlink()
 
     output = tmp_path / "data"
     command = [sys.executable, "tools/prepare_scannet.py", f"--scannet_dir={source}"]
@@ -156,7 +158,7 @@ def test_logits_reach_the_record_as_probabilities(tmp_path):
 
 def test_test_scenes_have_neither_instances_nor_ground_truth(tmp_path):
     source = write_download(tmp_path / "raw", test=[raw_scene("a")])
-    (source / scannet_files.LABEL_TABLE).unlink()  # the test scenes alone do not need it
+    (source / layout.LABEL_TABLE).unlink()  # the test scenes alone do not need it
     semantic_dir = write_ids(tmp_path / "predicted", np.repeat([5, 2, 1, 7, 3, 0], 2), "a")
     prepare(source, tmp_path / "data", ["test"], semantic_dir=semantic_dir)
     folder = records.DataFolder(tmp_path / "data")
@@ -234,7 +236,7 @@ def test_a_scene_that_is_listed_but_missing_is_reported(tmp_path):
 
 def test_where_no_scene_can_be_prepared_no_data_folder_appears(tmp_path):
     source = write_download(tmp_path / "raw", train=[raw_scene("a")])
-    file_of(source / "scans" / "a", scannet_files.MESH).unlink()
+    file_of(source / "scans" / "a", layout.MESH).unlink()
     with pytest.raises(
         ValueError,
         match=r"found 1 that could not be; .*data\.partial/report\.json tells why; started again, ",
@@ -304,7 +306,7 @@ def test_a_split_without_its_bad_scenes_is_completed_after_they_are_mended(tmp_p
         prepare(source, output)
     mend()
     for name in "ac":  # made again, they would fail now; a file's size and time tell no damage
-        mesh = file_of(source / "scans" / name, scannet_files.MESH)
+        mesh = file_of(source / "scans" / name, layout.MESH)
         times = mesh.stat().st_atime_ns, mesh.stat().st_mtime_ns
         mesh.write_bytes(bytes(mesh.stat().st_size))
         os.utime(mesh, ns=times)
@@ -490,9 +492,7 @@ def test_no_splits_are_refused(tmp_path):
 
 def outcomes_of(source, cache, num_workers=1, **settings):
     scenes = [("train", name) for name in ("a", "b", "c")]
-    return scannet_preparing.prepare_scenes(
-        scenes, Settings(str(source), **settings), cache, num_workers
-    )
+    return preparing.prepare_scenes(scenes, Settings(str(source), **settings), cache, num_workers)
 
 
 @pytest.fixture
@@ -511,19 +511,19 @@ def test_what_is_prepared_is_not_prepared_again(source, tmp_path):
     first[2].path.write_bytes(first[2].path.read_bytes()[:-200])
     after = times(outcomes_of(source, tmp_path / "cache"))
     assert [after[name] == before[name] for name in "abc"] == [True, False, False]
-    assert len(list(scannet_preparing.PreparedScenes([o.path for o in first]))) == 3
+    assert len(list(preparing.PreparedScenes([o.path for o in first]))) == 3
 
 
 def test_other_settings_and_changed_files_are_prepared_again(source, tmp_path):
     before = times(outcomes_of(source, tmp_path / "cache"))
-    path = file_of(source / "scans" / "b", scannet_files.AGGREGATION)
+    path = file_of(source / "scans" / "b", layout.AGGREGATION)
     change_json(path, appId="Aggregator.v3")
     changed = times(outcomes_of(source, tmp_path / "cache"))
     assert [changed[name] == before[name] for name in "abc"] == [True, False, True]
     outcomes = outcomes_of(source, tmp_path / "cache", voxel_size=0.5)
     assert all(changed[name] != time for name, time in times(outcomes).items())
     paths = [outcome.path for outcome in outcomes]
-    assert {scene.voxel_size for scene, _ in scannet_preparing.PreparedScenes(paths)} == {0.5}
+    assert {scene.voxel_size for scene, _ in preparing.PreparedScenes(paths)} == {0.5}
 
 
 def test_changed_predictions_are_prepared_again(source, tmp_path):
@@ -534,13 +534,13 @@ def test_changed_predictions_are_prepared_again(source, tmp_path):
     after = times(outcomes)
     assert [after[name] == before[name] for name in "abc"] == [True, False, True]
     paths = [outcome.path for outcome in outcomes]
-    found = [set(s.semantic_ids) for s, _ in scannet_preparing.PreparedScenes(paths)]
+    found = [set(s.semantic_ids) for s, _ in preparing.PreparedScenes(paths)]
     assert found == [{5}, {33}, {5}]
 
 
 def test_with_another_label_table_all_is_prepared_again(source, tmp_path):
     before = times(outcomes_of(source, tmp_path / "cache"))
-    table = source / scannet_files.LABEL_TABLE
+    table = source / layout.LABEL_TABLE
     table.write_text(table.read_text().replace("office chair", "office throne"))
     outcomes = outcomes_of(source, tmp_path / "cache")
     assert all(before[name] != time for name, time in times(outcomes).items())
@@ -548,7 +548,7 @@ def test_with_another_label_table_all_is_prepared_again(source, tmp_path):
 
 
 def test_warnings_survive_a_second_run(source, tmp_path):
-    file_of(source / "scans" / "b", scannet_files.LABELS_MESH).unlink()
+    file_of(source / "scans" / "b", layout.LABELS_MESH).unlink()
     first = outcomes_of(source, tmp_path / "cache")
     second = outcomes_of(source, tmp_path / "cache")
     assert [outcome.status for outcome in second] == ["prepared", "warned", "prepared"]
@@ -556,14 +556,14 @@ def test_warnings_survive_a_second_run(source, tmp_path):
 
 
 def test_several_processes_give_what_one_gives(source, tmp_path):
-    file_of(source / "scans" / "b", scannet_files.MESH).unlink()
+    file_of(source / "scans" / "b", layout.MESH).unlink()
     alone = outcomes_of(source, tmp_path / "alone")
     together = outcomes_of(source, tmp_path / "together", num_workers=3)
     assert [(o.name, o.status, o.reasons) for o in alone] == [
         (o.name, o.status, o.reasons) for o in together
     ]
     pairs = [
-        list(scannet_preparing.PreparedScenes([o.path for o in outcomes if o.path]))
+        list(preparing.PreparedScenes([o.path for o in outcomes if o.path]))
         for outcomes in (alone, together)
     ]
     assert len(pairs[0]) == 2
@@ -579,8 +579,8 @@ def test_what_no_one_foresaw_costs_one_scene_only(source, tmp_path, monkeypatch)
             raise IndexError("out of bounds")
         return read(folder, *_)
 
-    read = scannet_preparing.scannet.read_scene
-    monkeypatch.setattr(scannet_preparing.scannet, "read_scene", fail)
+    read = preparing.reader.read_scene
+    monkeypatch.setattr(preparing.reader, "read_scene", fail)
     outcomes = outcomes_of(source, tmp_path / "cache")
     assert [outcome.status for outcome in outcomes] == ["prepared", "failed", "prepared"]
     assert outcomes[1].reasons == (f"{source}/scans/b: IndexError: out of bounds",)

@@ -1,4 +1,4 @@
-"""Tests of mtml_tf.learning.records."""
+"""Tests of mtml_tf.data.records."""
 
 import dataclasses
 import json
@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from scenes import CLASSES, box_scene, write_folder
 
+from mtml_tf.backend import tf
 from mtml_tf.classes import SCANNET20
-from mtml_tf.learning import records
-from mtml_tf.learning.backend import tf
-from mtml_tf.learning.records import DataFolder, decode_record, encode_record, write_data_folder
+from mtml_tf.data import records
+from mtml_tf.data.records import DataFolder, decode_record, encode_record, write_data_folder
 from mtml_tf.scene import VoxelScene
 from mtml_tf.scoring.benchmark_format import read_ground_truth
 from mtml_tf.scoring.ground_truth import ground_truth_ids

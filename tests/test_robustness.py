@@ -6,7 +6,7 @@ import raw_scannet
 
 from experiments import robustness, running
 from mtml_tf.classes import SCANNET20
-from mtml_tf.learning.records import DataFolder, write_data_folder
+from mtml_tf.data.records import DataFolder, write_data_folder
 from mtml_tf.scene import VoxelScene
 
 CHAIR = 5

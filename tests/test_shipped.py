@@ -10,7 +10,7 @@ import pytest
 import mtml_tf
 from mtml_tf.classes import SCANNET20
 from mtml_tf.config import SegmentConfig
-from mtml_tf.learning import models
+from mtml_tf.inference import models
 from mtml_tf.rooms import examples
 from mtml_tf.scans.toy import TOY_CLASSES
 

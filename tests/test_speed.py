@@ -1,4 +1,4 @@
-"""Tests of experiments.speed and its parts: the benchmark itself, on cases of no size."""
+"""Tests of experiments.speed.benchmark and its parts: the benchmark itself, on cases of no size."""
 
 import collections
 import csv
@@ -12,17 +12,17 @@ import time
 import numpy as np
 import pytest
 
-from experiments import (
-    speed,
-    speed_blocks,
-    speed_feeding,
-    speed_growth,
-    speed_measuring,
-    speed_network,
-    speed_plain,
-    speed_processing,
+from experiments.speed import (
+    benchmark,
+    blocks,
+    feeding,
+    growth,
+    measuring,
+    network,
+    plain,
+    processing,
 )
-from experiments.speed_measuring import (
+from experiments.speed.measuring import (
     Contest,
     Row,
     Target,
@@ -34,7 +34,7 @@ from experiments.speed_measuring import (
     memory_of_contest,
     time_contest,
 )
-from experiments.speed_scenes import (
+from experiments.speed.scenes import (
     RoomSize,
     make_directions,
     make_embedding,
@@ -43,11 +43,11 @@ from experiments.speed_scenes import (
     voxel_scene_of,
 )
 from mtml_tf import timing
+from mtml_tf.backend import tf
 from mtml_tf.classes import SCANNET20
 from mtml_tf.config import DataConfig, LossConfig
-from mtml_tf.learning.backend import tf
-from mtml_tf.learning.losses import MultiTaskLoss
-from mtml_tf.learning.records import DataFolder, write_data_folder
+from mtml_tf.data.records import DataFolder, write_data_folder
+from mtml_tf.network.losses import MultiTaskLoss
 from mtml_tf.scans.voxels import voxelize
 
 TINY = RoomSize((16, 16, 8), channels=20, occupancy=0.2, num_objects=3)
@@ -71,7 +71,7 @@ class Clock:
 def clock(monkeypatch):
     """The clock of what times calls."""
     clock = Clock()
-    monkeypatch.setattr(speed_measuring, "time", clock)
+    monkeypatch.setattr(measuring, "time", clock)
     return clock
 
 
@@ -216,11 +216,11 @@ def test_memory_is_measured_in_processes_of_their_own():
     "size",
     [
         TINY,
-        *speed.Sizes().rooms,
-        *(speed.Sizes().growth.room(factor) for factor in speed_growth.BY_SIZE),
-        *(speed.Sizes().growth.fuller_room(factor) for factor in speed_growth.BY_OCCUPANCY),
-        *(speed.QUICK.growth.room(factor) for factor in speed_growth.BY_SIZE),
-        *(speed.QUICK.growth.fuller_room(factor) for factor in speed_growth.BY_OCCUPANCY),
+        *benchmark.Sizes().rooms,
+        *(benchmark.Sizes().growth.room(factor) for factor in growth.BY_SIZE),
+        *(benchmark.Sizes().growth.fuller_room(factor) for factor in growth.BY_OCCUPANCY),
+        *(benchmark.QUICK.growth.room(factor) for factor in growth.BY_SIZE),
+        *(benchmark.QUICK.growth.fuller_room(factor) for factor in growth.BY_OCCUPANCY),
     ],
 )
 def test_a_room_has_as_many_voxels_as_asked_for(size):
@@ -281,13 +281,13 @@ def test_the_looped_loss_and_its_gradients_equal_ours():
         with tf.GradientTape() as plain_tape, tf.GradientTape() as our_tape:
             plain_tape.watch(sources)
             our_tape.watch(sources)
-            plain = speed_plain.looped_loss(*sources, coordinates, ids, config)
-            ours = speed_network.joint_loss(layer, *sources, coordinates, ids)
-        return plain, ours, plain_tape.gradient(plain, sources), our_tape.gradient(ours, sources)
+            looped = plain.looped_loss(*sources, coordinates, ids, config)
+            ours = network.joint_loss(layer, *sources, coordinates, ids)
+        return looped, ours, plain_tape.gradient(looped, sources), our_tape.gradient(ours, sources)
 
-    plain, ours, of_plain, of_ours = both()
-    assert float(plain) != 0
-    np.testing.assert_allclose(plain, ours, rtol=1e-5)
+    looped, ours, of_plain, of_ours = both()
+    assert float(looped) != 0
+    np.testing.assert_allclose(looped, ours, rtol=1e-5)
     for theirs, mine in zip(of_plain, of_ours, strict=True):
         theirs, mine = tf.convert_to_tensor(theirs).numpy(), tf.convert_to_tensor(mine).numpy()
         np.testing.assert_allclose(theirs, mine, atol=1e-6 * np.abs(theirs).max())
@@ -298,29 +298,27 @@ def test_arithmetic_is_counted_from_the_shapes():
     # Half width, products and sums; the 8 voxels of the stem, then the single one of half the size.
     full = 27 * 8 * 16 + 27 * 16 * 16 + 8 * 16
     half = 27 * 16 * 32 + 27 * 32 * 32 + 16 * 32 + 2 * 27 * 32 * 32 + 4 * 27 * 32 * 32
-    assert speed_network.middle_flop(size) == 2 * (8 * full + half)
+    assert network.middle_flop(size) == 2 * (8 * full + half)
     # 4 voxels: taps of the stem; 8 of `up` with the head's first layer folded in; the rest.
-    assert speed_network.occupied_flop(size) == 4 * (
-        343 * 8 + 2 * 8 * 128 * 64 + 2 * (64 * 64 + 64 * 7)
-    )
+    assert network.occupied_flop(size) == 4 * (343 * 8 + 2 * 8 * 128 * 64 + 2 * (64 * 64 + 64 * 7))
 
 
 def test_both_networks_have_the_same_values_and_a_wrong_one_is_noticed():
-    contest = speed_network.forward_contest(TINY)
+    contest = network.forward_contest(TINY)
     _, plain, ours = time_contest(contest, 1, 60)
-    assert 0 < speed_network.difference_of_values(TINY, plain, ours).ours < 1e-5
+    assert 0 < network.difference_of_values(TINY, plain, ours).ours < 1e-5
     wrong = {**ours, "embedding": ours["embedding"] + 0.1}
-    assert not speed_network.difference_of_values(TINY, plain, wrong).holds
+    assert not network.difference_of_values(TINY, plain, wrong).holds
 
 
 def test_a_training_step_lowers_the_loss():
-    call = speed_network.build_training_step("ours", TINY)
+    call = network.build_training_step("ours", TINY)
     losses = [float(call()) for _ in range(5)]
     assert losses[-1] < losses[0]
 
 
 def test_every_variant_of_ours_is_measured():
-    contests = speed_network.variant_contests(TINY)
+    contests = network.variant_contests(TINY)
     assert [contest.what for contest in contests] == [
         "forward, bfloat16",
         "forward, backward and Adam, bfloat16",
@@ -328,17 +326,17 @@ def test_every_variant_of_ours_is_measured():
         "forward, backward and Adam, bfloat16, recomputed",
     ]
     _, plain, ours = time_contest(contests[0], 1, 60)
-    row = speed_network.difference_of_variant(contests[0], plain, ours)
+    row = network.difference_of_variant(contests[0], plain, ours)
     assert row.what == "forward, bfloat16, difference"
     assert 0 < row.ours < 0.05
-    assert speed_network.difference_of_variant(contests[0], plain, plain).ours == 0
+    assert network.difference_of_variant(contests[0], plain, plain).ours == 0
 
 
 def test_quick_sections_run_and_their_table_is_written_once(tmp_path):
-    settings = speed.Settings(
-        only=("mean_shift", "voxelize", "score"), repeats=1, sizes=speed.QUICK
+    settings = benchmark.Settings(
+        only=("mean_shift", "voxelize", "score"), repeats=1, sizes=benchmark.QUICK
     )
-    text = speed.benchmark(settings, str(tmp_path / "out"))
+    text = benchmark.benchmark(settings, str(tmp_path / "out"))
     assert (tmp_path / "out" / "benchmark.md").read_text() == text
     table = list(csv.DictReader((tmp_path / "out" / "benchmark.csv").read_text().splitlines()))
     verdicts = {row["what"]: row["verdict"] for row in table}
@@ -347,19 +345,19 @@ def test_quick_sections_run_and_their_table_is_written_once(tmp_path):
     assert "Small cases" in text
     assert all(float(row["ours"]) >= 0 for row in table)
     with pytest.raises(ValueError, match=r"benchmark\.md: exists already; .* --overwrite"):
-        speed.benchmark(settings, str(tmp_path / "out"))
+        benchmark.benchmark(settings, str(tmp_path / "out"))
 
 
 def test_the_whole_path_writes_masks_and_tells_its_stages(tmp_path, monkeypatch):
     clock = Clock(tick=1.0)
-    monkeypatch.setattr(speed_processing, "time", clock)
+    monkeypatch.setattr(processing, "time", clock)
     monkeypatch.setattr(timing, "time", clock)
     size = RoomSize((24, 24, 12), occupancy=0.12, num_objects=3)
     file = tmp_path / "room.ply"
-    speed_processing.write_made_scan(size, 0.1, 2000, file)
+    processing.write_made_scan(size, 0.1, 2000, file)
     target = Target(2, "at most")
-    rows = speed_processing.path_rows(
-        speed_processing.WholePath(str(file), 0.1), "tiny", repeats=1, target=target
+    rows = processing.path_rows(
+        processing.WholePath(str(file), 0.1), "tiny", repeats=1, target=target
     )
     assert (rows[0].what, rows[0].target) == ("scan file to masks on disk", target)
     stages = [row.what.removeprefix("of which ") for row in rows[1:]]
@@ -373,7 +371,7 @@ def test_the_whole_path_writes_masks_and_tells_its_stages(tmp_path, monkeypatch)
 
 def test_growth_is_told_relative_to_the_smallest_case(clock):
     calls = {n: (f"{n} s", functools.partial(clock.sleep, n)) for n in (1, 4)}
-    rows = speed_growth.grown_rows("sleep", calls, repeats=1, max_seconds=60)
+    rows = growth.grown_rows("sleep", calls, repeats=1, max_seconds=60)
     assert [row.what for row in rows] == ["sleep x 1", "sleep x 4"]
     assert rows[0].beside == "1 times the time of x 1"
     assert rows[1].beside == "4 times the time of x 1"
@@ -383,18 +381,18 @@ def test_growth_is_told_relative_to_the_smallest_case(clock):
 def test_every_section_has_rows(tmp_path, monkeypatch):
     """All but `memory`, whose processes take a minute; every comparison once, at the least size."""
     for factors in ("BY_SIZE", "BY_INSTANCES"):
-        monkeypatch.setattr(speed_growth, factors, (1, 2))
-    monkeypatch.setattr(speed_growth, "BY_OCCUPANCY", (1,))
+        monkeypatch.setattr(growth, factors, (1, 2))
+    monkeypatch.setattr(growth, "BY_OCCUPANCY", (1,))
     monkeypatch.setattr(
-        speed, "memory_of_contest", lambda contest, _: Row("memory", contest.case, 1.0)
+        benchmark, "memory_of_contest", lambda contest, _: Row("memory", contest.case, 1.0)
     )
-    variants = speed_network.variant_contests
-    monkeypatch.setattr(speed_network, "variant_contests", lambda size: variants(size)[:1])
-    rows = speed.run(
-        speed.Settings(
-            only=tuple(name for name in speed.SECTIONS if name != "memory"),
+    variants = network.variant_contests
+    monkeypatch.setattr(network, "variant_contests", lambda size: variants(size)[:1])
+    rows = benchmark.run(
+        benchmark.Settings(
+            only=tuple(name for name in benchmark.SECTIONS if name != "memory"),
             repeats=1,
-            sizes=dataclasses.replace(speed.QUICK, rooms=speed.QUICK.rooms[:2]),
+            sizes=dataclasses.replace(benchmark.QUICK, rooms=benchmark.QUICK.rooms[:2]),
         )
     )
     assert all(np.isfinite(row.ours) and row.ours >= 0 for row in rows)
@@ -415,29 +413,29 @@ def test_every_section_has_rows(tmp_path, monkeypatch):
 
 def test_unknown_sections_and_a_run_without_scenes_are_refused():
     with pytest.raises(ValueError, match=r"expected sections among forward, .*, found speed"):
-        speed.Settings(only=("speed",))
+        benchmark.Settings(only=("speed",))
     with pytest.raises(ValueError, match=r"runs/rooms: expected a data folder .* --data_dir"):
-        speed.Settings(run_dir="runs/rooms")
-    speed.Settings(data_dir="data/rooms")
+        benchmark.Settings(run_dir="runs/rooms")
+    benchmark.Settings(data_dir="data/rooms")
 
 
 def test_the_programs_help_names_the_sections():
-    program = pathlib.Path(speed.__file__).parent.parent / "tools" / "benchmark.py"
+    program = pathlib.Path(benchmark.__file__).parents[2] / "tools" / "benchmark.py"
     text = re.sub(r'"\s*"', "", program.read_text(encoding="utf-8"))
     (names,) = re.findall(r"Sections to measure, all by default: (.*?)\.", text)
-    assert names.split(", ") == list(speed.SECTIONS)
+    assert names.split(", ") == list(benchmark.SECTIONS)
 
 
 @pytest.mark.parametrize(
     "build",
     [
-        functools.partial(speed_network.build_forward, size=TINY),
-        functools.partial(speed_network.build_training_step, size=TINY),
-        functools.partial(speed_network.build_loss, num_voxels=300, num_instances=3),
-        functools.partial(speed_processing.build_mean_shift, given=speed.QUICK.features),
-        functools.partial(speed_processing.build_voxelization, size=TINY, num_vertices=2000),
-        functools.partial(speed_processing.build_scoring, folder="none"),
-        functools.partial(speed_blocks.build_prediction, size=TINY),
+        functools.partial(network.build_forward, size=TINY),
+        functools.partial(network.build_training_step, size=TINY),
+        functools.partial(network.build_loss, num_voxels=300, num_instances=3),
+        functools.partial(processing.build_mean_shift, given=benchmark.QUICK.features),
+        functools.partial(processing.build_voxelization, size=TINY, num_vertices=2000),
+        functools.partial(processing.build_scoring, folder="none"),
+        functools.partial(blocks.build_prediction, size=TINY),
     ],
 )
 def test_a_side_of_an_unknown_name_is_refused(build):
@@ -446,26 +444,26 @@ def test_a_side_of_an_unknown_name_is_refused(build):
 
 
 def test_prediction_in_blocks_gives_the_values_of_the_whole():
-    contest = speed_blocks.blocks_contest(speed.QUICK.blocks_room)
+    contest = blocks.blocks_contest(benchmark.QUICK.blocks_room)
     assert contest.what == "prediction in 2 blocks"
     assert contest.case.endswith("blocks of 152 x 80 x 8 and less")
     whole, in_blocks = contest.plain()(), contest.ours()()
-    assert speed_blocks.difference_of_blocks(contest, whole, in_blocks).holds
+    assert blocks.difference_of_blocks(contest, whole, in_blocks).holds
     wrong = (in_blocks[0], in_blocks[1] + 0.1)
-    assert not speed_blocks.difference_of_blocks(contest, whole, wrong).holds
+    assert not blocks.difference_of_blocks(contest, whole, wrong).holds
     with pytest.raises(ValueError, match="expected a room larger than the halo"):
-        speed_blocks.blocks_contest(TINY)
+        blocks.blocks_contest(TINY)
 
 
 def test_the_training_pipeline_is_fed_made_up_or_given_scenes(tmp_path):
     folder = tmp_path / "rooms"
-    speed_feeding.write_made_rooms(folder, 3, 16, 0.2)
+    feeding.write_made_rooms(folder, 3, 16, 0.2)
     shapes = [scene.grid_shape for scene in DataFolder(folder).scenes("train")]
     assert len(set(shapes)) == 3
-    settings = speed.Settings(
-        ("pipeline",), 1, sizes=speed.QUICK, data_dir=str(folder), split="none"
+    settings = benchmark.Settings(
+        ("pipeline",), 1, sizes=benchmark.QUICK, data_dir=str(folder), split="none"
     )
-    rows = speed.run(settings)
+    rows = benchmark.run(settings)
     assert [(row.what, row.unit) for row in rows] == [
         ("training pipeline, flips and rotations", "scenes/s"),
         ("training pipeline, flips", "scenes/s"),
@@ -474,19 +472,19 @@ def test_the_training_pipeline_is_fed_made_up_or_given_scenes(tmp_path):
     ]
     assert {row.case for row in rows} == {"3 scenes of split train, 2 a batch"}
     assert all(row.ours > 0 for row in rows)
-    made_up = speed.run(dataclasses.replace(settings, data_dir=""))
+    made_up = benchmark.run(dataclasses.replace(settings, data_dir=""))
     assert {row.case for row in made_up} == {"4 scenes of split train, 2 a batch"}
 
 
 def test_scenes_a_second_are_scenes_by_seconds(tmp_path, clock, monkeypatch):
-    speed_feeding.write_made_rooms(tmp_path / "rooms", 2, 16, 0.2)
-    scenes = speed_feeding.Scenes(str(tmp_path / "rooms"), "train", num_steps=6)
+    feeding.write_made_rooms(tmp_path / "rooms", 2, 16, 0.2)
+    scenes = feeding.Scenes(str(tmp_path / "rooms"), "train", num_steps=6)
     monkeypatch.setattr(
-        speed_feeding,
+        feeding,
         "build_feeding",
         lambda _, rotations: functools.partial(clock.sleep, 3 if rotations else 2),
     )
-    rows = speed_feeding.feeding_rows(scenes, 1, 60)
+    rows = feeding.feeding_rows(scenes, 1, 60)
     assert [row.ours for row in rows[:2]] == [4, 6]  # 12 scenes
 
 
@@ -497,33 +495,33 @@ def test_padding_is_what_a_batch_has_beyond_its_scenes(tmp_path):
         for number, room in enumerate(rooms)
     ]
     write_data_folder(tmp_path / "rooms", SCANNET20, {"val": scenes})
-    given = speed_feeding.Scenes(str(tmp_path / "rooms"), "val", num_steps=1)
+    given = feeding.Scenes(str(tmp_path / "rooms"), "val", num_steps=1)
     config = DataConfig(batch_size=2, rotations=False)
     # Two grids of 20 x 20 x 8 for two of 16 x 20 x 8.
-    assert speed_feeding.padded_percent(given, config) == pytest.approx(25)
+    assert feeding.padded_percent(given, config) == pytest.approx(25)
     alone = DataConfig(batch_size=1, rotations=False)
-    assert speed_feeding.padded_percent(given, alone) == 0
+    assert feeding.padded_percent(given, alone) == 0
 
 
 def test_clusters_from_every_point_tell_how_far_scikit_learn_is_from_itself(tmp_path):
     path = tmp_path / "features.npy"
     np.save(path, make_embedding(np.arange(300) % 4))
-    given = speed_processing.Features(path=str(path))
-    binned, ours = (speed_processing.build_mean_shift(side, given)() for side in ("plain", "ours"))
-    rows = speed_processing.spread_rows(given, binned, ours)
-    assert len(rows) == len(speed_processing.BANDWIDTHS)
+    given = processing.Features(path=str(path))
+    binned, ours = (processing.build_mean_shift(side, given)() for side in ("plain", "ours"))
+    rows = processing.spread_rows(given, binned, ours)
+    assert len(rows) == len(processing.BANDWIDTHS)
     assert all(0.9 < row.ours <= 1 and 0.9 < row.plain <= 1 for row in rows)
     assert "against its own binned seeds" in rows[0].beside
     wrong = [np.zeros(300, int)] * len(rows)
-    assert speed_processing.spread_rows(given, binned, wrong)[0].ours == 0
+    assert processing.spread_rows(given, binned, wrong)[0].ours == 0
 
 
 def test_a_missing_plain_scoring_is_named(tmp_path, monkeypatch):
-    monkeypatch.setattr(speed_processing, "REFERENCE", tmp_path / "none.py")
+    monkeypatch.setattr(processing, "REFERENCE", tmp_path / "none.py")
     with pytest.raises(ValueError, match=r"none\.py: expected the plain scoring of the tests"):
-        speed_processing.plain_scoring()
+        processing.plain_scoring()
 
 
 def test_a_machines_name_makes_a_folders_name():
-    assert speed.slug("AMD EPYC (tm) 7, 2 cores") == "amd-epyc-tm-7-2-cores"
-    assert speed.machine()
+    assert benchmark.slug("AMD EPYC (tm) 7, 2 cores") == "amd-epyc-tm-7-2-cores"
+    assert benchmark.machine()

@@ -8,8 +8,8 @@ import zipfile
 import numpy as np
 import pytest
 
+from mtml_tf.scannet import submission
 from mtml_tf.scene import Instance
-from mtml_tf.scoring import submission
 from mtml_tf.scoring.benchmark_format import write_predictions
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent

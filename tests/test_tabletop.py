@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from experiments import tabletop
-from mtml_tf.learning.records import DataFolder
+from mtml_tf.data.records import DataFolder
 from mtml_tf.scans.scan import write_scan
 from mtml_tf.scene import Scene
 

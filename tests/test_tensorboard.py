@@ -1,4 +1,4 @@
-"""Tests of what TensorBoard gets: mtml_tf.learning.tensorboard and the callbacks that log."""
+"""Tests of what TensorBoard gets: mtml_tf.training.tensorboard and the callbacks that log."""
 
 import dataclasses
 import json
@@ -10,13 +10,13 @@ from scenes import BOX, CLASSES, FLOOR, box_scene, write_folder
 from tensorboard.plugins.hparams import metadata as hparams_metadata
 from tensorboard.plugins.mesh import metadata as mesh_metadata
 
+from mtml_tf.backend import keras, tf
 from mtml_tf.config import DataConfig, LossConfig, NetworkConfig, TrainConfig
 from mtml_tf.drawing.pictures import STUFF_COLOR, instance_colors
 from mtml_tf.drawing.slices import draw_slices
-from mtml_tf.learning import callbacks, tensorboard, training
-from mtml_tf.learning.backend import keras, tf
-from mtml_tf.learning.tensorboard import write_hyperparameters, write_scene
 from mtml_tf.scene import Instance, VoxelScene
+from mtml_tf.training import callbacks, run, tensorboard
+from mtml_tf.training.tensorboard import write_hyperparameters, write_scene
 
 # Keras draws its seeds in a way that Python 3.11 warns of.
 pytestmark = [
@@ -243,7 +243,7 @@ def test_the_learning_rate_is_logged(tmp_path, eager, rate, expected):
 def test_a_training_logs_everything(tmp_path, eager):
     scenes = [box_scene(seed, grid_shape=(8, 8, 8), num_objects=2) for seed in range(2)]
     data = write_folder(tmp_path / "data", train=scenes, val=scenes[:1])
-    experiment = training.Experiment(
+    experiment = run.Experiment(
         train_split="train",
         network=NetworkConfig(width=1 / 8, dilations=(1, 2), embedding_size=3),
         loss=LossConfig(),
@@ -251,7 +251,7 @@ def test_a_training_logs_everything(tmp_path, eager):
         train=TrainConfig(epochs=2, learning_rate=1e-3, validation_split="val", ap_every=2),
         segment={"min_voxels": 4},
     )
-    training.train(str(data), str(tmp_path / "run"), experiment)
+    run.train(str(data), str(tmp_path / "run"), experiment)
     logs = tmp_path / "run" / "logs"
     own, train, validation = (
         read_events(path) for path in (logs, logs / "train", logs / "validation")
@@ -273,5 +273,5 @@ def test_a_training_logs_everything(tmp_path, eager):
 
     # A run that is finished gets no more of it.
     before = sorted(logs.rglob("events*"))
-    training.train(str(data), str(tmp_path / "run"), experiment)
+    run.train(str(data), str(tmp_path / "run"), experiment)
     assert sorted(logs.rglob("events*")) == before

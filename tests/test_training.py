@@ -1,4 +1,4 @@
-"""Tests of mtml_tf.learning.training and of the program mtml_tf.train, on tiny scenes."""
+"""Tests of mtml_tf.training.run and of the program mtml_tf.train, on tiny scenes."""
 
 import dataclasses
 import json
@@ -17,12 +17,13 @@ import numpy as np
 import pytest
 from scenes import CLASSES, FLOOR, box_scene, write_folder
 
+from mtml_tf.backend import keras, tf
 from mtml_tf.config import DataConfig, LossConfig, NetworkConfig, TrainConfig
-from mtml_tf.learning import models, training
-from mtml_tf.learning.backend import keras, tf
-from mtml_tf.learning.records import DataFolder, write_data_folder
+from mtml_tf.data.records import DataFolder, write_data_folder
+from mtml_tf.inference import models
 from mtml_tf.scene import Instance
 from mtml_tf.scoring.ground_truth import ground_truth_ids
+from mtml_tf.training import run
 
 # Keras draws its seeds in a way that Python 3.11 warns of.
 pytestmark = [
@@ -32,7 +33,7 @@ pytestmark = [
 
 NUM_SCENES, BATCH_SIZE = 30, 2
 STEPS_PER_EPOCH = NUM_SCENES // BATCH_SIZE
-EXPERIMENT = training.Experiment(
+EXPERIMENT = run.Experiment(
     train_split="train",
     network=NetworkConfig(width=1 / 8, dilations=(1, 2), embedding_size=3),
     loss=LossConfig(),
@@ -86,7 +87,7 @@ def data(tmp_path_factory):
 def run_dir(data, tmp_path_factory):
     """A run of the experiment that nothing interrupted."""
     path = tmp_path_factory.mktemp("runs") / "whole"
-    training.train(str(data), str(path), EXPERIMENT)
+    run.train(str(data), str(path), EXPERIMENT)
     return path
 
 
@@ -112,7 +113,7 @@ def command(data, run_dir, *flags):
     ]
 
 
-def run(*arguments):
+def run_program(*arguments):
     return subprocess.run(
         arguments,
         capture_output=True,
@@ -174,7 +175,7 @@ def test_two_checkpoints_are_kept(run_dir):
 
 def test_a_finished_run_is_left_as_it_is(data, run_dir):
     before, begun, told = weights_of(run_dir), [], []
-    training.train(
+    run.train(
         str(data), str(run_dir), EXPERIMENT, lambda: begun.append("begun"), report=told.append
     )
     assert_bit_identical(weights_of(run_dir), before)
@@ -190,7 +191,7 @@ def test_a_finished_run_is_left_as_it_is(data, run_dir):
 def test_a_run_that_is_longer_than_asked_for_is_left_as_it_is(data, run_dir, caplog):
     before, begun = weights_of(run_dir), []
     with caplog.at_level(logging.INFO, logger="absl"):
-        training.train(str(data), str(run_dir), changed(epochs=1), lambda: begun.append("begun"))
+        run.train(str(data), str(run_dir), changed(epochs=1), lambda: begun.append("begun"))
     assert "trained for 30 steps already where --epochs=1 asks for 15" in caplog.text
     assert "resumed" not in caplog.text
     assert_bit_identical(weights_of(run_dir), before)
@@ -223,7 +224,7 @@ def test_a_run_that_was_killed_ends_with_the_same_weights(data, run_dir, tmp_pat
     assert step % STEPS_PER_EPOCH, "it was to be killed in mid-epoch"
     assert not (killed / "last").exists()
 
-    result = run(*command(data, killed, *FLAGS))
+    result = run_program(*command(data, killed, *FLAGS))
     assert result.returncode == 0, result.stderr
     assert f"resumed at step {step} of {2 * STEPS_PER_EPOCH}" in result.stderr
     assert_bit_identical(weights_of(killed), weights_of(run_dir))
@@ -235,9 +236,9 @@ def test_a_run_that_was_killed_ends_with_the_same_weights(data, run_dir, tmp_pat
 def test_a_run_goes_on_after_the_end_of_an_epoch(data, run_dir, tmp_path):
     """Also: neither validation nor the number of checkpoints changes what is learned."""
     path = tmp_path / "run"
-    training.train(str(data), str(path), quiet(epochs=1))
+    run.train(str(data), str(path), quiet(epochs=1))
     assert latest_step(path) == STEPS_PER_EPOCH
-    model = training.train(str(data), str(path), quiet())
+    model = run.train(str(data), str(path), quiet())
     assert latest_step(path) == 2 * STEPS_PER_EPOCH
     assert_bit_identical(model.network.dense.get_weights(), weights_of(run_dir))
     assert not (path / "best").exists()
@@ -246,7 +247,7 @@ def test_a_run_goes_on_after_the_end_of_an_epoch(data, run_dir, tmp_path):
 def test_a_run_that_is_out_of_time_stops_in_good_order(data, tmp_path, eager, caplog):
     told = []
     with caplog.at_level(logging.INFO, logger="absl"):
-        training.train(str(data), str(tmp_path), quiet(max_minutes=1e-9), report=told.append)
+        run.train(str(data), str(tmp_path), quiet(max_minutes=1e-9), report=told.append)
     assert latest_step(tmp_path) == 1
     assert (tmp_path / "last").exists()
     assert "30 scenes, 15 steps an epoch, 30 steps to go, on CPU" in caplog.text
@@ -264,7 +265,7 @@ def test_a_run_that_is_out_of_time_stops_in_good_order(data, tmp_path, eager, ca
     ],
 )
 def test_what_is_left_of_a_run(done, fits):
-    assert training._fits(done, steps_per_epoch=4, epochs=3) == fits
+    assert run._fits(done, steps_per_epoch=4, epochs=3) == fits
 
 
 @pytest.mark.parametrize(
@@ -280,7 +281,7 @@ def test_another_experiment_in_the_same_folder_is_refused(data, run_dir, field, 
         ValueError,
         match=rf"{run_dir}: expected a run with {field} .+, found .+; choose another run folder",
     ):
-        training.train(str(data), str(run_dir), dataclasses.replace(EXPERIMENT, **other))
+        run.train(str(data), str(run_dir), dataclasses.replace(EXPERIMENT, **other))
     assert (run_dir / "model.json").read_bytes() == before
 
 
@@ -290,21 +291,21 @@ def test_a_folder_in_which_nothing_was_learned_is_free_for_another_experiment(
     shutil.copy(run_dir / "model.json", tmp_path)
     network = dataclasses.replace(EXPERIMENT.network, embedding_size=4)
     other = dataclasses.replace(quiet(max_minutes=1e-9), network=network)
-    training.train(str(data), str(tmp_path), other)
+    run.train(str(data), str(tmp_path), other)
     assert models.read_model_config(tmp_path).network.embedding_size == 4
 
 
 def test_a_start_that_fails_writes_nothing(data, run_dir, tmp_path):
     begun = []
     with pytest.raises(ValueError, match="missing: expected a run folder"):
-        training.train(str(data), str(tmp_path / "run"), quiet(init_from="missing"))
+        run.train(str(data), str(tmp_path / "run"), quiet(init_from="missing"))
     assert not (tmp_path / "run").exists()
 
     shutil.copytree(run_dir, tmp_path / "cut")
     for path in (tmp_path / "cut" / "checkpoints").glob("*.index"):
         path.write_bytes(path.read_bytes()[:100])
     with pytest.raises(ValueError, match=r"cut or another network's; choose another run folder"):
-        training.train(
+        run.train(
             str(data), str(tmp_path / "cut"), changed(epochs=3), lambda: begun.append("begun")
         )
     assert not begun
@@ -324,7 +325,7 @@ def test_a_run_goes_on_by_its_own_method_only(tmp_path, flags, sentence):
     (tmp_path / "checkpoints" / "checkpoint").touch()
     before = "--rotations\n--epochs=5\n--learning_rate=0.1\n--decay=cosine\n"
     (tmp_path / "flags.cfg").write_text(before)
-    result = run(*command(tmp_path / "none", tmp_path, *flags))
+    result = run_program(*command(tmp_path / "none", tmp_path, *flags))
     assert result.returncode == 1
     assert sentence in result.stderr.splitlines()[-1]
     warning = "until now --learning_rate=0.1, from now on --learning_rate=1.0"
@@ -335,19 +336,19 @@ def test_a_run_goes_on_by_its_own_method_only(tmp_path, flags, sentence):
 INTERRUPTED = """
 import sys
 from mtml_tf import program, train
-from mtml_tf.learning import training
+from mtml_tf.training import run
 
 def interrupted(*_, **__):
     raise KeyboardInterrupt
 
-training.train = interrupted
+run.train = interrupted
 program.run(train.main)
 """
 
 
 def test_an_interruption_tells_how_to_go_on(data, run_dir):
     flags = [f"--data_dir={data}", f"--run_dir={run_dir}"]
-    result = run(sys.executable, "-c", INTERRUPTED, *flags)
+    result = run_program(sys.executable, "-c", INTERRUPTED, *flags)
     assert result.returncode == 1
     last = result.stderr.splitlines()[-1]
     assert last == "interrupted; the same command goes on from the last checkpoint"
@@ -358,10 +359,10 @@ def test_an_interruption_tells_how_to_go_on(data, run_dir):
 
 def test_weights_of_equal_shape_are_taken_over_and_the_others_named(run_dir, caplog):
     config = dataclasses.replace(EXPERIMENT.network, input_channels=5, embedding_size=6)
-    network = training.VoxelNetwork(config)
+    network = run.VoxelNetwork(config)
     new = {v.name: v.numpy() for v in network.dense.variables}
     with caplog.at_level(logging.INFO, logger="absl"):
-        training.initialise_from(network, str(run_dir))
+        run.initialise_from(network, str(run_dir))
     source = {v.name: v.numpy() for v in models.load_model(run_dir).network.dense.variables}
     different = {"stem/kernel:0", "head_3/kernel:0", "head_3/bias:0"}
     for variable in network.dense.variables:
@@ -377,7 +378,7 @@ def test_init_from_is_where_a_run_starts(data, run_dir, tmp_path, eager):
         quiet(epochs=1, learning_rate=1e-30, init_from=str(run_dir)),
         train_split="two",
     )
-    model = training.train(str(data), str(tmp_path / "run"), start)
+    model = run.train(str(data), str(tmp_path / "run"), start)
     assert_bit_identical(model.network.dense.get_weights(), weights_of(run_dir, models.BEST))
 
 
@@ -388,7 +389,7 @@ def test_a_run_in_bfloat16_that_recomputes_is_near_one_that_does_not(data, tmp_p
         "other": {"precision": "bfloat16", "recompute": True},
     }.items():
         experiment = dataclasses.replace(quiet(epochs=1, **settings), train_split="two")
-        model = training.train(str(data), str(tmp_path / name), experiment)
+        model = run.train(str(data), str(tmp_path / name), experiment)
         weights.append(np.concatenate([w.ravel() for w in model.network.dense.get_weights()]))
     assert not np.array_equal(*weights)
     assert np.abs(weights[0] - weights[1]).max() < 0.05
@@ -400,43 +401,48 @@ def test_a_run_in_bfloat16_that_recomputes_is_near_one_that_does_not(data, tmp_p
 def test_a_loss_that_is_no_number_stops_the_run(data, tmp_path, eager):
     wild = quiet(learning_rate=1e30)
     with pytest.raises(ValueError, match=r"^step \d+: expected a finite loss, found \S+, in") as e:
-        training.train(str(data), str(tmp_path / "run"), wild)
+        run.train(str(data), str(tmp_path / "run"), wild)
     step, names = re.match(r"step (\d+): .* in scenes (.*); lower", str(e.value)).groups()
-    folder = training.DataFolder(str(data))
-    expected = training.training_scenes(folder.entries("train"), wild.data, int(step))
+    folder = run.DataFolder(str(data))
+    expected = run.training_scenes(folder.entries("train"), wild.data, int(step))
     assert names.split(", ") == expected
     assert step == "1"  # step 0 itself is still fine
     assert latest_step(tmp_path / "run") is None
 
 
-def test_a_step_that_memory_does_not_hold_is_told_in_one_sentence(data, tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("message", "sentence"),
+    [
+        (
+            "OOM when allocating tensor",
+            "{data}: expected batches that fit into memory, found none left in step 1; take a",
+        ),
+        (
+            "x.tempstate; No space left on device",
+            "{run}: expected room for checkpoints and weights, found the disk full;",
+        ),
+    ],
+    ids=["memory", "disk"],
+)
+def test_memory_and_a_disk_that_do_not_suffice_are_told_apart(
+    message, sentence, data, tmp_path, monkeypatch
+):
     def fit(*_, **__):
-        raise tf.errors.ResourceExhaustedError(None, None, "OOM when allocating tensor")
+        raise tf.errors.ResourceExhaustedError(None, None, message)
 
     monkeypatch.setattr(keras.Model, "fit", fit)
-    sentence = rf"{data}: expected batches that fit into memory, found none left in step 1; take a"
-    with pytest.raises(ValueError, match=sentence):
-        training.train(str(data), str(tmp_path / "run"), quiet(epochs=1))
-
-
-def test_a_full_disk_is_not_taken_for_a_lack_of_memory(data, tmp_path, monkeypatch):
-    def fit(*_, **__):
-        raise tf.errors.ResourceExhaustedError(None, None, "x.tempstate; No space left on device")
-
-    monkeypatch.setattr(keras.Model, "fit", fit)
-    sentence = rf"{tmp_path}/run: expected room for checkpoints and weights, found the disk full;"
-    with pytest.raises(ValueError, match=sentence):
-        training.train(str(data), str(tmp_path / "run"), quiet(epochs=1))
+    with pytest.raises(ValueError, match=sentence.format(data=data, run=tmp_path / "run")):
+        run.train(str(data), str(tmp_path / "run"), quiet(epochs=1))
 
 
 def test_a_folder_of_other_files_is_no_run_folder(data, tmp_path):
     for name in ("train.log", "photo.png"):
         (tmp_path / name).touch()
     with pytest.raises(ValueError, match=rf"{tmp_path}: expected .*, found one with photo\.png"):
-        training.train(str(data), str(tmp_path), EXPERIMENT)
+        run.train(str(data), str(tmp_path), EXPERIMENT)
     assert len(list(tmp_path.iterdir())) == 2
     (tmp_path / "photo.png").unlink()
-    training._check_run_folder(str(tmp_path))
+    run._check_run_folder(str(tmp_path))
 
 
 def test_scenes_without_instances_are_refused(tmp_path):
@@ -447,7 +453,7 @@ def test_scenes_without_instances_are_refused(tmp_path):
         ValueError,
         match=rf"{path}: expected instance ids in split 'train' to train on, found none",
     ):
-        training.train(str(path), str(tmp_path / "run"), EXPERIMENT)
+        run.train(str(path), str(tmp_path / "run"), EXPERIMENT)
 
 
 @pytest.mark.parametrize(
@@ -475,7 +481,7 @@ def test_wrong_flags_are_told_with_exit_2(flags, text, tmp_path):
 
 
 def test_a_missing_data_folder_is_told_in_one_sentence_with_exit_1(tmp_path):
-    result = run(*command(tmp_path / "none", tmp_path / "run"))
+    result = run_program(*command(tmp_path / "none", tmp_path / "run"))
     assert result.returncode == 1
     assert result.stdout == ""
     # Newer TensorFlow says a few lines about the machine before it can be told not to.
@@ -493,8 +499,8 @@ TWO_REPLICAS = """
 import sys
 import numpy as np
 from mtml_tf.config import DataConfig, LossConfig, NetworkConfig, TrainConfig
-from mtml_tf.learning import training
-from mtml_tf.learning.backend import keras, tf
+from mtml_tf.training import run
+from mtml_tf.backend import keras, tf
 
 data, out = sys.argv[1:]
 (cpu,) = tf.config.list_physical_devices("CPU")
@@ -503,7 +509,7 @@ tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfigur
 keras.optimizers.Adam = lambda rate: keras.optimizers.SGD(rate)
 two = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
 assert two.num_replicas_in_sync == 2
-experiment = training.Experiment(
+experiment = run.Experiment(
     "two",
     NetworkConfig(width=1 / 8, dilations=(1, 2)),
     LossConfig(),
@@ -513,12 +519,12 @@ experiment = training.Experiment(
 )
 arrays = {}
 for name, strategy in {"one": tf.distribute.get_strategy(), "two": two}.items():
-    training._strategy = lambda *_: strategy
-    model = training.train(data, f"{out}/{name}", experiment)
+    run._strategy = lambda *_: strategy
+    model = run.train(data, f"{out}/{name}", experiment)
     for variable in model.network.dense.variables:
         arrays[f"{name}/{variable.name}"] = variable.numpy()
 keras.utils.set_random_seed(0)
-for variable in training.VoxelNetwork(model.config.network).dense.variables:
+for variable in run.VoxelNetwork(model.config.network).dense.variables:
     arrays[f"start/{variable.name}"] = variable.numpy()
 np.savez(f"{out}/weights.npz", **arrays)
 """
@@ -526,7 +532,7 @@ np.savez(f"{out}/weights.npz", **arrays)
 
 def test_two_replicas_take_the_step_of_one(data, tmp_path):
     """A batch of two scenes on two devices: the gradient is that of the joint batch."""
-    result = run(sys.executable, "-c", TWO_REPLICAS, str(data), str(tmp_path))
+    result = run_program(sys.executable, "-c", TWO_REPLICAS, str(data), str(tmp_path))
     assert result.returncode == 0, result.stderr[-2000:]
     with np.load(tmp_path / "weights.npz") as arrays:
         names = [name.partition("/")[2] for name in arrays if name.startswith("start/")]
@@ -539,16 +545,16 @@ def test_two_replicas_take_the_step_of_one(data, tmp_path):
 
 
 def test_strategies_are_chosen_by_name():
-    assert not isinstance(training._strategy("default", 2), tf.distribute.MirroredStrategy)
-    assert not isinstance(training._strategy("auto", 2), tf.distribute.MirroredStrategy)
-    assert isinstance(training._strategy("mirrored", 2), tf.distribute.MirroredStrategy)
+    assert not isinstance(run._strategy("default", 2), tf.distribute.MirroredStrategy)
+    assert not isinstance(run._strategy("auto", 2), tf.distribute.MirroredStrategy)
+    assert isinstance(run._strategy("mirrored", 2), tf.distribute.MirroredStrategy)
 
 
 def test_the_rate_falls_to_0_by_a_cosine():
     config = TrainConfig(learning_rate=0.2, decay="cosine")
-    schedule = training._learning_rate(config, 100)
+    schedule = run._learning_rate(config, 100)
     assert [float(schedule(step)) for step in (0, 50, 100)] == pytest.approx([0.2, 0.1, 0.0])
-    assert training._learning_rate(TrainConfig(learning_rate=0.2), 100) == 0.2
+    assert run._learning_rate(TrainConfig(learning_rate=0.2), 100) == 0.2
     assert isinstance(schedule, keras.optimizers.schedules.LearningRateSchedule)
 
 
@@ -570,7 +576,7 @@ def test_validation_compares_with_the_true_classes_whatever_the_input_says(tmp_p
             ]
 
     config = TrainConfig(validation_split="val", min_vertices=1)
-    assert training.validate(Perfect(), DataFolder(tmp_path), config).average.ap50 == 1
+    assert run.validate(Perfect(), DataFolder(tmp_path), config).average.ap50 == 1
 
 
 def test_a_validation_split_that_does_not_fit_is_refused_before_anything_is_written(tmp_path):
@@ -578,11 +584,11 @@ def test_a_validation_split_that_does_not_fit_is_refused_before_anything_is_writ
     (tmp_path / "data" / "ground_truth" / "val" / "scene_001.txt").unlink()
     experiment = changed(epochs=1)
     with pytest.raises(ValueError, match="expected the ground truth of every scene to validate on"):
-        training.train(str(tmp_path / "data"), str(tmp_path / "run"), experiment)
+        run.train(str(tmp_path / "data"), str(tmp_path / "run"), experiment)
     coarse = dataclasses.replace(box_scene(1), voxel_size=0.1)
     write_folder(tmp_path / "other", train=[box_scene(0)], val=[coarse])
     with pytest.raises(ValueError, match=r"found 0 and 0\.1 m; prepare both splits alike"):
-        training.train(str(tmp_path / "other"), str(tmp_path / "run"), experiment)
+        run.train(str(tmp_path / "other"), str(tmp_path / "run"), experiment)
     assert not (tmp_path / "run").exists()
 
 
@@ -593,7 +599,7 @@ def test_features_that_are_class_probabilities_are_told_from_others(tmp_path):
     for features, expected in ((probabilities, CLASSES.ids), (probabilities + 1, ())):
         folder = tmp_path / f"data{len(expected)}"
         write_folder(folder, train=[dataclasses.replace(scene, features=features)])
-        config = training.describe(DataFolder(folder), quiet(epochs=1))
+        config = run.describe(DataFolder(folder), quiet(epochs=1))
         assert config.segment.probability_ids == expected
 
 
@@ -605,11 +611,11 @@ def test_features_are_probabilities_only_where_those_of_all_scenes_are(tmp_path)
         for scene in (first, last)
     ]
     write_folder(tmp_path / "all", train=scenes)
-    config = training.describe(DataFolder(tmp_path / "all"), quiet(epochs=1))
+    config = run.describe(DataFolder(tmp_path / "all"), quiet(epochs=1))
     assert config.segment.probability_ids == CLASSES.ids
     scenes[1].features[-1, 0] += 0.5
     write_folder(tmp_path / "most", train=scenes)
-    config = training.describe(DataFolder(tmp_path / "most"), quiet(epochs=1))
+    config = run.describe(DataFolder(tmp_path / "most"), quiet(epochs=1))
     assert config.segment.probability_ids == ()
 
 
@@ -624,5 +630,5 @@ def test_scenes_too_large_for_the_memory_are_refused_before_anything_is_written(
             ValueError,
             match=r"scene scene_001 in a batch of 2: .*\d{5} x \d{5} x 2[02] voxels.*--recompute",
         ):
-            training.train(str(tmp_path / "data"), str(tmp_path / "run"), experiment)
+            run.train(str(tmp_path / "data"), str(tmp_path / "run"), experiment)
     assert not (tmp_path / "run").exists()

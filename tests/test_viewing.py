@@ -8,10 +8,10 @@ import pytest
 from scenes import BOX, CLASSES, FLOOR, box_scene, sparse_scene, write_folder
 
 from mtml_tf.config import DataConfig, NetworkConfig, SegmentConfig
-from mtml_tf.learning import models, viewing
-from mtml_tf.learning.prediction import ScanFile
-from mtml_tf.learning.records import write_data_folder
-from mtml_tf.learning.voxel_network import VoxelNetwork
+from mtml_tf.data.records import write_data_folder
+from mtml_tf.inference import models, viewing
+from mtml_tf.inference.prediction import ScanFile
+from mtml_tf.network.voxel_network import VoxelNetwork
 from mtml_tf.scans import ply, scan
 from mtml_tf.scene import Instance, Scene
 from mtml_tf.scoring.benchmark_format import write_predictions

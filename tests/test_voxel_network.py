@@ -1,15 +1,15 @@
-"""Tests of mtml_tf.learning.voxel_network: both executions, and what a scene's values depend on."""
+"""Tests of mtml_tf.network.voxel_network: both executions, and what a scene's values depend on."""
 
 import numpy as np
 import pytest
 from scenes import CLASSES, batch_of, box_scene, give_random_weights, sparse_scene
 
+from mtml_tf.backend import keras, tf
 from mtml_tf.classes import ClassSet
 from mtml_tf.config import NetworkConfig, SegmentConfig
-from mtml_tf.learning import models
-from mtml_tf.learning.backend import keras, tf
-from mtml_tf.learning.models import Model, ModelConfig
-from mtml_tf.learning.voxel_network import VoxelNetwork
+from mtml_tf.inference import models
+from mtml_tf.inference.models import Model, ModelConfig
+from mtml_tf.network.voxel_network import VoxelNetwork
 
 # More than 8 channels take the scattered first layer, fewer the plain one.
 MANY = ClassSet(tuple(range(1, 13)), tuple(f"class {i}" for i in range(1, 13)), ("thing",) * 12)

@@ -27,19 +27,19 @@ flags.DEFINE_bool("overwrite", False, "Replaces a table that exists.")
 
 def main() -> None:
     """Reads the flags, measures, prints and writes the table."""
-    from experiments import speed
+    from experiments.speed import benchmark
 
-    settings = speed.Settings(
+    settings = benchmark.Settings(
         only=tuple(FLAGS.only),
         repeats=FLAGS.repeats,
         max_seconds=FLAGS.max_seconds,
-        sizes=speed.QUICK if FLAGS.quick else speed.Sizes(),
+        sizes=benchmark.QUICK if FLAGS.quick else benchmark.Sizes(),
         run_dir=FLAGS.run_dir,
         data_dir=FLAGS.data_dir,
         split=FLAGS.split,
         tensor_float_32=FLAGS.tensor_float_32,
     )
-    print(speed.benchmark(settings, FLAGS.output_dir, FLAGS.overwrite))
+    print(benchmark.benchmark(settings, FLAGS.output_dir, FLAGS.overwrite))
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ from absl import flags
 
 from mtml_tf import program
 from mtml_tf.classes import SCANNET20
-from mtml_tf.scans import mtml_hdf5
+from mtml_tf.scannet import mtml_hdf5
 
 FLAGS = flags.FLAGS
 
@@ -21,7 +21,7 @@ flags.DEFINE_bool("overwrite", False, "Replaces what exists.")
 
 def main() -> None:
     """Reads the flags, reads the grids and writes them as one split."""
-    from mtml_tf.learning import records
+    from mtml_tf.data import records
 
     names = mtml_hdf5.find_scenes(FLAGS.input_dir, FLAGS.semantic, FLAGS.scenes)
     scenes = mtml_hdf5.ImportedScenes(FLAGS.input_dir, names, FLAGS.semantic, FLAGS.voxel_size)

@@ -3,8 +3,7 @@
 from absl import flags
 
 from mtml_tf import files, program
-from mtml_tf.scans import scannet
-from mtml_tf.scoring import submission
+from mtml_tf.scannet import reader, submission
 
 FLAGS = flags.FLAGS
 
@@ -22,7 +21,7 @@ def main() -> None:
     names = files.read_scene_list(FLAGS.scenes) if FLAGS.scenes else submission.TEST_SCENES
     counts = None
     if FLAGS.scannet_dir:
-        counts = scannet.read_vertex_counts(FLAGS.scannet_dir, names)
+        counts = reader.read_vertex_counts(FLAGS.scannet_dir, names)
     elif FLAGS.vertex_counts:
         counts = submission.read_vertex_count_table(FLAGS.vertex_counts)
     packed = submission.pack_submission(

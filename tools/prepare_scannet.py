@@ -3,7 +3,8 @@
 from absl import flags
 
 from mtml_tf import program
-from mtml_tf.scans import scannet_preparing, semantic_input
+from mtml_tf.scannet import preparing
+from mtml_tf.scans import semantic_input
 
 FLAGS = flags.FLAGS
 
@@ -32,12 +33,12 @@ flags.DEFINE_bool("overwrite", False, "Replaces splits that exist.")
 
 def main() -> None:
     """Reads the flags, prepares the scenes and writes them."""
-    from mtml_tf.learning import scannet_folder
+    from mtml_tf.scannet import folder
 
-    settings = scannet_preparing.Settings(
+    settings = preparing.Settings(
         FLAGS.scannet_dir, FLAGS.semantic_dir, FLAGS.scores, FLAGS.voxel_size, FLAGS.align_axes
     )
-    written = scannet_folder.write_scannet_folder(
+    written = folder.write_scannet_folder(
         FLAGS.output_dir,
         settings,
         FLAGS.splits,

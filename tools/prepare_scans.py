@@ -33,7 +33,7 @@ flags.DEFINE_bool("overwrite", False, "Replaces what exists.")
 
 def main() -> None:
     """Reads the flags, voxelizes the scans and writes them as one split."""
-    from mtml_tf.learning import records
+    from mtml_tf.data import records
 
     preparing.check_split(FLAGS.split)
     classes = read_classes(FLAGS.classes)

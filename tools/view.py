@@ -90,7 +90,7 @@ def main() -> None:
 
     from mtml_tf.drawing import view as views
     from mtml_tf.drawing.png import write_png
-    from mtml_tf.learning import prediction, viewing
+    from mtml_tf.inference import prediction, viewing
 
     if FLAGS.augmented:
         config = config_flags.read(DataConfig, leave_out=("batch_size",))

@@ -2,7 +2,7 @@
 
 <output_dir>/rooms.json                the settings, so that making can be taken up again
 <output_dir>/scannetv2-labels.combined.tsv, scannetv2_train.txt, scannetv2_val.txt
-<output_dir>/scans/<scene>/...         see `scans.scannet_files`
+<output_dir>/scans/<scene>/...         see `scannet.layout`
 <output_dir>/semantic/<scene>.txt      predicted NYU40 id of every vertex
 """
 
@@ -20,7 +20,8 @@ from mtml_tf.rooms.labeller import LabellerSettings, encode_labels, predict_labe
 from mtml_tf.rooms.layout import RoomSettings, furnish
 from mtml_tf.rooms.oversegment import over_segment
 from mtml_tf.rooms.scanner import Scan, ScanSettings, scan_room
-from mtml_tf.scans import scannet_files, scannet_writer
+from mtml_tf.scannet import layout, writer
+from mtml_tf.scannet.layout import RawGroup
 from mtml_tf.scene import Scene
 
 Array = np.ndarray
@@ -53,7 +54,7 @@ def scene_name(number: int) -> str:
     return f"room{number:04d}_00"
 
 
-def make_room(number: int, settings: MakingSettings) -> tuple[scannet_writer.RawScene, Array]:
+def make_room(number: int, settings: MakingSettings) -> tuple[writer.RawScene, Array]:
     """Furnishes, scans, over-segments and labels one room.
 
     Args:
@@ -86,10 +87,10 @@ def make_room(number: int, settings: MakingSettings) -> tuple[scannet_writer.Raw
     turn = np.eye(4)
     turn[:2, :2] = [[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]
     groups = tuple(
-        scannet_writer.RawGroup(row, labels[piece], tuple(np.unique(segments[pieces == piece])))
+        RawGroup(row, labels[piece], tuple(np.unique(segments[pieces == piece])))
         for row, piece in enumerate(np.unique(pieces))
     )
-    raw = scannet_writer.RawScene(
+    raw = writer.RawScene(
         name=name,
         vertices=(scan.vertices @ turn[:3, :3].T).astype(np.float32),
         colors=scan.colors,
@@ -148,9 +149,9 @@ def make_rooms(
         {"num_scenes": num_scenes, "num_val": num_val, **dataclasses.asdict(settings)}, indent=1
     )
     _claim(output_dir, description + "\n")
-    if not (output_dir / scannet_files.LABEL_TABLE).exists():
+    if not (output_dir / layout.LABEL_TABLE).exists():
         names = {**dict(zip(SCANNET20.ids, SCANNET20.names, strict=True)), **_OTHER_NAMES}
-        scannet_writer.write_label_table(output_dir / scannet_files.LABEL_TABLE, LABELS, names)
+        writer.write_label_table(output_dir / layout.LABEL_TABLE, LABELS, names)
     make = functools.partial(_make_and_write, output_dir=output_dir, settings=settings)
     missing = [n for n in range(num_scenes) if not (output_dir / _semantic_path(n)).exists()]
     made = parallel.map_processes(make, missing, "rooms", num_workers)
@@ -162,8 +163,8 @@ def make_rooms(
         ("train", names_in_order[:first_val]),
         ("val", names_in_order[first_val:]),
     ):
-        if not (output_dir / scannet_files.SPLIT_LIST.format(split=split)).exists():
-            scannet_writer.write_split_list(output_dir, split, members)
+        if not (output_dir / layout.SPLIT_LIST.format(split=split)).exists():
+            writer.write_split_list(output_dir, split, members)
 
 
 def _claim(output_dir: pathlib.Path, description: str) -> None:
@@ -192,7 +193,7 @@ def _semantic_path(number: int) -> str:
 
 def _make_and_write(number: int, output_dir: pathlib.Path, settings: MakingSettings) -> None:
     raw, predicted = make_room(number, settings)
-    scans_dir = output_dir / scannet_files.SCANS
+    scans_dir = output_dir / layout.SCANS
     if not (scans_dir / raw.name).exists():
-        scannet_writer.write_raw_scene(scans_dir, raw, LABELS)
+        writer.write_raw_scene(scans_dir, raw, LABELS)
     files.write_text(output_dir / _semantic_path(number), encode_labels(predicted))

@@ -1,0 +1,1 @@
+"""Flagfiles, and the programs that print the paper's tables."""

@@ -1,0 +1,278 @@
+"""A trained model: the network with all that is needed to use it, kept in a run folder."""
+
+import dataclasses
+import functools
+import json
+import math
+import pathlib
+from collections.abc import Callable
+
+import numpy as np
+from absl import logging
+
+from mtml_tf import files, timing
+from mtml_tf.backend import tf
+from mtml_tf.classes import ClassSet
+from mtml_tf.config import NetworkConfig, SegmentConfig
+from mtml_tf.data.pipeline import batch_of_one, num_channels
+from mtml_tf.network.architecture import DIRECTION_SIZE
+from mtml_tf.network.blocks import Block, crop, halo, split_grid
+from mtml_tf.network.memory import MOST_VOXELS, available_memory, bytes_per_voxel, too_large
+from mtml_tf.network.voxel_network import VoxelNetwork, network_inputs
+from mtml_tf.scene import Instance, VoxelScene
+from mtml_tf.segmentation.segment import segment
+
+DESCRIPTION = "model.json"
+BEST, LAST = "best", "last"
+SHIPPED = pathlib.Path(__file__).parent.parent / "shipped"
+# What TensorFlow raises for a checkpoint that is damaged or does not fit.
+READ_ERRORS = (tf.errors.OpError, IndexError, AssertionError)
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelConfig:
+    """What a model is, apart from its weights.
+
+    Attributes:
+        network: the network's configuration.
+        segment: the post-processing, with the size statistics of the training scenes.
+        classes: the input classes, in the order of the channels.
+        voxel_size: metres.
+        has_direction: False where the direction was not trained ('FE only'): it isn't used.
+    """
+
+    network: NetworkConfig
+    segment: SegmentConfig
+    classes: ClassSet
+    voxel_size: float
+    has_direction: bool
+
+
+@dataclasses.dataclass(frozen=True)
+class Model:
+    """A model ready for use.
+
+    Attributes:
+        config: what it is.
+        network: takes and gives what `VoxelNetwork` does, with the weights.
+        execution: of the network, for what it takes of memory.
+    """
+
+    config: ModelConfig
+    network: VoxelNetwork
+    execution: str = "occupied"
+
+    def predict(self, scene: VoxelScene) -> tuple[np.ndarray, np.ndarray]:
+        """Evaluates the network on one scene, on the scene's own grid.
+
+        A grid that memory does not hold is evaluated in blocks, with the same values.
+
+        Args:
+            scene: a voxelized scene with this model's classes or features.
+
+        Returns:
+            embedding float32 [M, E] and direction float32 [M, 3] (not normalised).
+
+        Raises:
+            ValueError: input that the model was not trained for, or a grid too large for memory.
+        """
+        config = self.config
+        if not math.isclose(scene.voxel_size, config.voxel_size, rel_tol=1e-6):
+            raise ValueError(
+                f"scene {scene.name}: expected voxels of {config.voxel_size:g} m as the model was "
+                f"trained with, found {scene.voxel_size:g} m"
+            )
+        channels = num_channels(scene, config.classes)
+        if channels != config.network.input_channels:
+            raise ValueError(
+                f"scene {scene.name}: expected {config.network.input_channels} input channels as "
+                f"the model was trained with, found {channels}"
+            )
+        with timing.stage("network"):
+            return self._predict_as_memory_allows(scene)
+
+    def _predict_as_memory_allows(self, scene: VoxelScene) -> tuple[np.ndarray, np.ndarray]:
+        """Evaluates the whole grid where memory allows, otherwise the blocks that it allows."""
+        network = self.config.network
+        occupancy = len(scene.coordinates) / math.prod(scene.grid_shape)
+        for_a_voxel = bytes_per_voxel(network, occupancy, self.execution)
+        most_voxels = min(MOST_VOXELS, int(available_memory() / for_a_voxel))
+        while True:
+            blocks = split_grid(scene.grid_shape, halo(network), most_voxels)
+            if not blocks:
+                raise too_large(
+                    f"scene {scene.name}",
+                    scene.grid_shape,
+                    scene.voxel_size,
+                    math.prod(scene.grid_shape) * for_a_voxel,
+                    most_voxels * for_a_voxel,
+                    "take a larger voxel size or remove points that lie far from the rest",
+                )
+            if len(blocks) > 1:
+                logging.info("scene %s: in %d blocks, to fit into memory", scene.name, len(blocks))
+            try:
+                return self._predict_blocks(scene, blocks)
+            except tf.errors.ResourceExhaustedError:  # a GPU has its own memory
+                most_voxels = max(math.prod(block.grid_shape) for block in blocks) // 2
+
+    def _predict_blocks(
+        self, scene: VoxelScene, blocks: list[Block]
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Values of `predict`, block by block; those of the whole scene up to rounding."""
+        count = len(scene.coordinates)
+        embedding = np.zeros((count, self.config.network.embedding_size), np.float32)
+        direction = np.zeros((count, DIRECTION_SIZE), np.float32)
+        for block in blocks:
+            part, rows, rows_of_part = crop(scene, block)
+            if not len(rows):
+                continue
+            outputs = self._call(batch_of_one(part, self.config.classes))
+            embedding[rows] = outputs["embedding"][0].numpy()[rows_of_part]
+            direction[rows] = outputs["direction"][0].numpy()[rows_of_part]
+        return embedding, direction
+
+    def segment(self, scene: VoxelScene) -> list[Instance]:
+        """Returns the instances of one scene, best first; indices are rows of its voxels."""
+        return self.segment_values(scene, *self.predict(scene))
+
+    def segment_values(
+        self, scene: VoxelScene, embedding: np.ndarray, direction: np.ndarray
+    ) -> list[Instance]:
+        """Returns the instances of `segment` where the values of `predict` are there already."""
+        if not self.config.has_direction:
+            config = dataclasses.replace(self.config.segment, direction_weight=0.0)
+            return segment(scene, embedding, None, config)
+        return segment(scene, embedding, direction, self.config.segment)
+
+    @functools.cached_property
+    def _call(self) -> Callable[[dict[str, tf.Tensor]], dict[str, tf.Tensor]]:
+        """The network as one graph for scenes of any size, and one for features."""
+        of_channels, of_features = (
+            tf.function(
+                lambda inputs: self.network(inputs), input_signature=[network_inputs(**values)]
+            )
+            for values in (
+                {"channels": tf.TensorSpec([None, None], tf.int32)},
+                {"features": tf.TensorSpec([None, None, self.config.network.input_channels])},
+            )
+        )
+        return lambda inputs: (of_features if "features" in inputs else of_channels)(inputs)
+
+
+def encode_model_config(config: ModelConfig) -> str:
+    """Returns the JSON text that `decode_model_config` reads back."""
+    return json.dumps(dataclasses.asdict(config), indent=1)
+
+
+def decode_model_config(text: str) -> ModelConfig:
+    """Returns the configuration of `encode_model_config`.
+
+    Raises:
+        ValueError, KeyError, TypeError: a text that it did not write.
+    """
+    fields = json.loads(text)
+    network, segment_fields = fields["network"], fields["segment"]
+    network["dilations"] = tuple(network["dilations"])
+    segment_fields["thing_ids"] = tuple(segment_fields["thing_ids"])
+    segment_fields["probability_ids"] = tuple(segment_fields.get("probability_ids", ()))
+    segment_fields["bandwidths"] = tuple(segment_fields["bandwidths"])
+    segment_fields["size_statistics"] = {
+        int(class_id): tuple(values)
+        for class_id, values in segment_fields["size_statistics"].items()
+    }
+    classes = {name: tuple(values) for name, values in fields["classes"].items()}
+    return ModelConfig(
+        network=NetworkConfig(**network),
+        segment=SegmentConfig(**segment_fields),
+        classes=ClassSet(**classes),
+        voxel_size=fields["voxel_size"],
+        has_direction=fields["has_direction"],
+    )
+
+
+def write_model_config(run_dir: str | pathlib.Path, config: ModelConfig) -> None:
+    """Writes `model.json` of a run folder."""
+    files.write_text(
+        pathlib.Path(run_dir) / DESCRIPTION, encode_model_config(config), overwrite=True
+    )
+
+
+def read_model_config(run_dir: str | pathlib.Path) -> ModelConfig:
+    """Returns the configuration in a run folder. Raises ValueError where there is none."""
+    path = pathlib.Path(run_dir) / DESCRIPTION
+    if not path.is_file():
+        raise ValueError(
+            f"{run_dir}: expected a run folder with {DESCRIPTION}, found "
+            f"{'none in it' if path.parent.is_dir() else 'no such folder'}; python -m "
+            "mtml_tf.train makes one"
+        )
+    try:
+        return decode_model_config(path.read_text(encoding="utf-8"))
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{path}: expected a model's configuration, found: {error!r}") from error
+
+
+def write_weights(run_dir: str | pathlib.Path, name: str, network: VoxelNetwork) -> None:
+    """Writes the network's weights as `<name>` (`best` or `last`) of a run folder."""
+    with files.writing_folder(pathlib.Path(run_dir) / name, overwrite=True) as folder:
+        tf.train.Checkpoint(network=network.dense).write(str(folder / "weights"))
+
+
+def shipped_models() -> tuple[str, ...]:
+    """Returns the names of the models that come with the package."""
+    return tuple(sorted(path.parent.name for path in SHIPPED.glob(f"*/{DESCRIPTION}")))
+
+
+def load_shipped_model(name: str, precision: str = "float32", execution: str = "occupied") -> Model:
+    """Loads a model that comes with the package. Raises ValueError where there is none such."""
+    if name not in shipped_models():
+        raise ValueError(
+            f"expected a model that comes with the package, one of {list(shipped_models())}, "
+            f"found '{name}'"
+        )
+    return load_model(SHIPPED / name, precision=precision, execution=execution)
+
+
+def load_model(
+    path: str | pathlib.Path,
+    weights: str = "",
+    precision: str = "float32",
+    execution: str = "occupied",
+) -> Model:
+    """Loads a trained model.
+
+    Args:
+        path: a run folder, or the name of a model that comes with the package (`rooms`).
+        weights: `best` or `last`; empty takes the best where there is one.
+        precision: of activations and products: `float32`, or `bfloat16`, faster where the
+            hardware has it.
+        execution: `occupied` (compute only where needed) or `dense` (plain Keras), equal values.
+
+    Returns:
+        A model ready for `segment_scan`.
+
+    Raises:
+        ValueError: no run folder, or no weights in it.
+    """
+    run_dir = pathlib.Path(path)
+    if not run_dir.exists() and str(path) in shipped_models():
+        run_dir = SHIPPED / str(path)
+    config = read_model_config(run_dir)
+    names = [weights] if weights else [BEST, LAST]
+    found = [name for name in names if (run_dir / name / "weights.index").is_file()]
+    if not found:
+        raise ValueError(
+            f"{run_dir}: expected trained weights in {' or '.join(names)}, found none; has the "
+            "training reached its first checkpoint?"
+        )
+    network = VoxelNetwork(config.network, execution, precision)
+    weights_path = run_dir / found[0] / "weights"
+    try:
+        restored = tf.train.Checkpoint(network=network.dense).read(str(weights_path))
+        restored.assert_existing_objects_matched().expect_partial()
+    except READ_ERRORS as error:
+        raise ValueError(
+            f"{weights_path}: expected the weights of the network in {DESCRIPTION}, found a file "
+            "that is cut or another network's; train again or give the other --weights"
+        ) from error
+    return Model(config, network, execution)

@@ -1,0 +1,168 @@
+"""What happens beside the training: progress, validation, checkpoints, an early end."""
+
+# ruff: noqa: D102  The methods are Keras hooks, called as their names say.
+
+import math
+import sys
+import time
+from collections.abc import Callable
+from typing import TypeAlias
+
+import tqdm
+from absl import logging
+
+from mtml_tf.backend import keras, tf
+from mtml_tf.config import TrainConfig
+from mtml_tf.scoring.average_precision import ApTable
+
+Logs: TypeAlias = dict[str, float]
+Optimizer: TypeAlias = keras.optimizers.Optimizer
+
+_LOG_INTERVAL_S = 30.0
+
+
+class StopOnNan(keras.callbacks.Callback):
+    """Stops the run, naming step and scenes, when the loss is no longer a finite number."""
+
+    def __init__(self, optimizer: Optimizer, names_of_step: Callable[[int], list[str]]):
+        super().__init__()
+        self._names_of_step = names_of_step
+        self._optimizer = optimizer
+
+    def on_train_batch_end(self, batch: int, logs: Logs) -> None:
+        if not math.isfinite(logs["loss"]):
+            step = int(self._optimizer.iterations.numpy()) - 1
+            raise ValueError(
+                f"step {step}: expected a finite loss, found {logs['loss']}, in scenes "
+                f"{', '.join(self._names_of_step(step))}; lower the learning rate and start again: "
+                "the run goes on from its last checkpoint"
+            )
+
+
+class Progress(keras.callbacks.Callback):
+    """A bar with rate and time left on a terminal, lines at intervals elsewhere."""
+
+    def __init__(self, optimizer: Optimizer, total_steps: int):
+        super().__init__()
+        self._optimizer = optimizer
+        self._total = total_steps
+        self._bar: tqdm.tqdm | None = None
+
+    def on_train_begin(self, logs: Logs | None = None) -> None:
+        self._first = int(self._optimizer.iterations.numpy())
+        self._start = self._shown = time.monotonic()
+        if sys.stderr.isatty():
+            self._bar = tqdm.tqdm(total=self._total, initial=self._first, desc="steps")
+
+    def on_train_batch_end(self, batch: int, logs: Logs) -> None:
+        if self._bar is not None:
+            self._bar.set_postfix(loss=f"{logs['loss']:.3f}", refresh=False)
+            self._bar.update()
+            return
+        now = time.monotonic()
+        if now - self._shown >= _LOG_INTERVAL_S:
+            self._shown = now
+            step = int(self._optimizer.iterations.numpy())
+            rate = (step - self._first) / (now - self._start)
+            logging.info(
+                "step %d of %d, %.2f/s, %.0f min left, %s",
+                step,
+                self._total,
+                rate,
+                (self._total - step) / rate / 60,
+                ", ".join(f"{name} {value:.3f}" for name, value in logs.items()),
+            )
+
+    def on_epoch_end(self, epoch: int, logs: Logs) -> None:
+        values = ", ".join(f"{name} {value:.4f}" for name, value in logs.items())
+        if self._bar is None:
+            logging.info("epoch %d: %s", epoch + 1, values)
+        else:
+            self._bar.write(f"epoch {epoch + 1}: {values}", file=sys.stderr)
+
+    def on_train_end(self, logs: Logs | None = None) -> None:
+        if self._bar is not None:
+            self._bar.close()
+
+
+class Validation(keras.callbacks.Callback):
+    """Validation AP every so many epochs; keeps the weights of the best AP50."""
+
+    def __init__(
+        self,
+        config: TrainConfig,
+        score: Callable[[], ApTable],
+        best_ap: tf.Variable,
+        keep_best: Callable[[], None],
+    ):
+        super().__init__()
+        self._config, self._score = config, score
+        self._best_ap, self._keep_best = best_ap, keep_best
+
+    def on_epoch_end(self, epoch: int, logs: Logs) -> None:
+        every = self._config.ap_every
+        is_due = every and ((epoch + 1) % every == 0 or epoch + 1 == self._config.epochs)
+        if not is_due:
+            return
+        average = self._score().average
+        logs.update(val_ap=average.ap, val_ap50=average.ap50, val_ap25=average.ap25)
+        if average.ap50 > float(self._best_ap.numpy()):
+            self._best_ap.assign(average.ap50)
+            self._keep_best()
+
+
+class TensorBoard(keras.callbacks.TensorBoard):
+    """Logs every number, and the learning rate: Keras itself logs that of a schedule only."""
+
+    def __init__(self, log_dir: str):
+        super().__init__(log_dir, write_graph=False)
+
+    def on_epoch_end(self, epoch: int, logs: Logs) -> None:
+        learning_rate = float(self.model.optimizer.learning_rate.numpy())
+        super().on_epoch_end(epoch, {**logs, "learning_rate": learning_rate})
+
+
+class ShowScene(keras.callbacks.Callback):
+    """Shows a scene after each epoch that `Validation` has scored, and after the last one."""
+
+    def __init__(self, epochs: int, show: Callable[[int], None]):
+        super().__init__()
+        self._epochs, self._show = epochs, show
+
+    def on_epoch_end(self, epoch: int, logs: Logs) -> None:
+        if "val_ap" in logs or epoch + 1 == self._epochs:
+            self._show(epoch)
+
+
+class Checkpoints(keras.callbacks.Callback):
+    """Saves all that a run needs to go on."""
+
+    def __init__(self, optimizer: Optimizer, manager: tf.train.CheckpointManager, every: int):
+        super().__init__()
+        self._manager, self._optimizer, self._every = manager, optimizer, every
+
+    def on_train_batch_end(self, batch: int, logs: Logs) -> None:
+        # The epoch's last step is saved at its end, with what the validation found.
+        is_last = batch + 1 == self.params["steps"]
+        if not is_last and int(self._optimizer.iterations.numpy()) % self._every == 0:
+            self._save()
+
+    def on_epoch_end(self, epoch: int, logs: Logs) -> None:
+        self._save()
+
+    def _save(self) -> None:
+        self._manager.save(checkpoint_number=int(self._optimizer.iterations.numpy()))
+
+
+class StopAfter(keras.callbacks.Callback):
+    """Ends the run in good order after so many minutes, to be resumed later."""
+
+    def __init__(self, minutes: float):
+        super().__init__()
+        self._minutes = minutes
+        self._start = time.monotonic()
+
+    def on_train_batch_end(self, batch: int, logs: Logs) -> None:
+        if time.monotonic() - self._start > self._minutes * 60:
+            logging.info("stopped after %g minutes; the same command goes on", self._minutes)
+            self.model.stop_training = True
