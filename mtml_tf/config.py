@@ -1,4 +1,8 @@
-"""Every setting of the method, as frozen data classes whose defaults are the paper's."""
+"""Every setting of the method, as frozen data classes.
+
+Where the paper names a value, it is the default. Where it names none, the default is the one in
+the authors' code or our own, and the field says which.
+"""
 
 import dataclasses
 from collections.abc import Mapping
@@ -22,7 +26,8 @@ class NetworkConfig:
             trained, 1.0 as the original SSCNet.
         dilations: of the two dilated blocks; (7, 7) gives the paper's receptive field of
             142 voxels: 30 + 8 * sum(dilations).
-        embedding_size: E, length of the feature embedding; the paper names no value.
+        embedding_size: E, length of the feature embedding. The paper names no value; 4 is in the
+            authors' code.
 
     Raises:
         ValueError: a value out of range.
@@ -57,7 +62,9 @@ class LossConfig:
             0.5 is in the authors' code.
         delta_dist: half the distance beyond which centres are not pushed (Eq. 3). The paper names
             no value; 1.5 is in the authors' code.
-        gamma_var, gamma_dist, gamma_reg: weights of Eq. 1.
+        gamma_var: weight of the variance term, which pulls features together (Eq. 1).
+        gamma_dist: weight of the distance term, which pushes instances apart (Eq. 1).
+        gamma_reg: weight of the regularization, which keeps features near the origin (Eq. 1).
         alpha_feature: weight of the feature embedding loss in Eq. 6 (alpha_FE); 0 trains the
             direction alone.
         alpha_direction: weight of the direction loss in Eq. 6 (alpha_dir); 0 is 'FE only'.
@@ -97,20 +104,21 @@ class SegmentConfig:
         probability_ids: class ids of the columns of the scenes' features where these are class
             probabilities: a proposal then gets the class of the largest sum. Empty where they are
             not: it gets the label that most of its voxels have.
-        bandwidths: of the mean shift on the feature embedding, in units of the embedding.
+        bandwidths: of the mean shift on the feature embedding, in units of the embedding. The
+            paper takes several and names none; ours.
         propose_clusters: mean-shift clusters are proposals.
         propose_cluster_components: so are the spatially connected parts of each cluster.
         propose_label_components: so are the connected components of the input labels.
         connectivity: 6 (faces), 18 (and edges) or 26 (and corners) neighbours of a voxel.
         feature_threshold: distance to the proposal's mean feature, in units of the embedding,
-            within which a voxel's feature counts as coherent.
+            within which a voxel's feature counts as coherent. The paper names no value; ours.
         direction_weight: exponent of the direction score in the final one, a weighted geometric
-            mean (see `segmentation/scores.py`); 0 is 'FE only'.
+            mean (see `segmentation/scores.py`); 0 is 'FE only'. This and the next two are ours.
         feature_weight: exponent of the feature score in the final one.
         size_weight: exponent of the size score in the final one.
         suppression_iou: a proposal whose intersection over union with a better one of the same
-            class is larger is dropped.
-        min_voxels: smaller proposals are dropped.
+            class is larger is dropped. The paper names no value; ours.
+        min_voxels: smaller proposals are dropped. Ours.
         coherent: one label a voxel (toy, paper section 4.1): each voxel stays with the best
             instance that has it, whatever its class. Otherwise instances may overlap.
 
@@ -164,9 +172,11 @@ class DataConfig:
         rotations: turn a training scene about the vertical axis by any angle.
         shifts: move a training scene by 0 or 1 voxel along each axis, so that no object learns
             its place on the grid of half resolution. Not in the paper.
-        bucket_scenes: within so many scenes of the random order those of like size come together,
-            so that little is padded; 1 keeps the order.
-        seed: of the order and the augmentation, which are functions of the seed and the step.
+        bucket_scenes: sort so many scenes of the random order by size before they are cut into
+            batches, whose order is random again: scenes of a batch are then alike, and little is
+            padded. 1 sorts nothing. Not in the paper.
+        seed: draws the first weights, the order of the scenes and their augmentation. The same
+            seed gives the same run.
 
     Raises:
         ValueError: a batch_size below 1.

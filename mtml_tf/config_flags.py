@@ -100,7 +100,6 @@ def _field_helps(config_class: type) -> dict[str, str]:
     )
     helps: dict[str, str] = {}
     for entry in re.split(r"\n(?=    \w)", "\n" + section):
-        names, _, text = entry.strip().partition(":")
-        for name in filter(None, re.split(r",\s*", names)):
-            helps[name] = " ".join(text.split())
+        name, _, text = entry.strip().partition(":")
+        helps[name] = " ".join(text.split())
     return helps

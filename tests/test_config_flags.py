@@ -65,8 +65,3 @@ def test_every_setting_has_a_help_text_in_its_docstring(config_class):
     helps = config_flags._field_helps(config_class)
     for field in dataclasses.fields(config_class):
         assert len(helps[field.name]) > 5, field.name
-
-
-def test_names_that_share_a_line_share_the_help():
-    helps = config_flags._field_helps(config.LossConfig)
-    assert helps["gamma_var"] == helps["gamma_reg"] == "weights of Eq. 1."

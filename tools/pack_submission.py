@@ -11,7 +11,11 @@ flags.DEFINE_string("prediction_dir", None, "Folder of predictions in benchmark 
 flags.DEFINE_string("output_zip", None, "Zip to write; it appears whole or not at all.")
 flags.DEFINE_string("scannet_dir", None, "Folder of scans_test/, whose meshes tell vertex counts.")
 flags.DEFINE_string("vertex_counts", None, "Text file of 'scene count' lines, in place of meshes.")
-flags.DEFINE_string("scenes", None, "File of scene names, a line each; the 100 test scenes if not.")
+flags.DEFINE_string(
+    "scenes",
+    None,
+    "Text file that names the scenes to pack, one in each line; by default the 100 test scenes.",
+)
 flags.DEFINE_bool("overwrite", False, "Replaces a zip that exists.")
 flags.mark_flags_as_mutual_exclusive(["scannet_dir", "vertex_counts"])
 
