@@ -5,6 +5,7 @@ the authors' code or our own, and the field says which.
 """
 
 import dataclasses
+import math
 from collections.abc import Mapping
 
 EXECUTIONS = ("occupied", "dense")
@@ -14,6 +15,13 @@ PRECISIONS = ("float32", "bfloat16")
 def _require(condition: bool, expected: str, found: object) -> None:
     if not condition:
         raise ValueError(f"expected {expected}, found {found}")
+
+
+def _require_at_least_0(config: object, *names: str) -> None:
+    """Refuses negative values, infinity and NaN."""
+    for name in names:
+        value = getattr(config, name)
+        _require(0 <= value < math.inf, f"{name} of at least 0", value)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,7 +48,7 @@ class NetworkConfig:
 
     def __post_init__(self) -> None:
         _require(self.input_channels >= 1, "input_channels of at least 1", self.input_channels)
-        _require(self.width * 16 >= 1, "a width of at least 1/16", self.width)
+        _require(1 <= self.width * 16 < math.inf, "a width of at least 1/16", self.width)
         _require(
             len(self.dilations) == 2 and min(self.dilations) >= 1,
             "two dilations of at least 1",
@@ -82,8 +90,7 @@ class LossConfig:
     alpha_direction: float = 1.0
 
     def __post_init__(self) -> None:
-        for name, value in dataclasses.asdict(self).items():
-            _require(value >= 0, f"{name} of at least 0", value)
+        _require_at_least_0(self, *dataclasses.asdict(self))
         gammas = self.gamma_var + self.gamma_dist + self.gamma_reg
         _require(
             self.alpha_feature * gammas + self.alpha_direction > 0,
@@ -145,7 +152,7 @@ class SegmentConfig:
     def __post_init__(self) -> None:
         _require(bool(self.thing_ids), "at least one thing class", "none")
         _require(
-            all(bandwidth > 0 for bandwidth in self.bandwidths),
+            all(0 < bandwidth < math.inf for bandwidth in self.bandwidths),
             "bandwidths above 0",
             self.bandwidths,
         )
@@ -158,8 +165,7 @@ class SegmentConfig:
         _require(self.feature_threshold > 0, "a feature_threshold above 0", self.feature_threshold)
         _require(0 <= self.suppression_iou <= 1, "suppression_iou in 0..1", self.suppression_iou)
         _require(self.min_voxels >= 1, "min_voxels of at least 1", self.min_voxels)
-        for name in ("direction_weight", "feature_weight", "size_weight"):
-            _require(getattr(self, name) >= 0, f"{name} of at least 0", getattr(self, name))
+        _require_at_least_0(self, "direction_weight", "feature_weight", "size_weight")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -179,7 +185,7 @@ class DataConfig:
             seed gives the same run.
 
     Raises:
-        ValueError: a batch_size below 1.
+        ValueError: a value out of range.
     """
 
     batch_size: int = 2
@@ -192,6 +198,7 @@ class DataConfig:
     def __post_init__(self) -> None:
         _require(self.batch_size >= 1, "a batch_size of at least 1", self.batch_size)
         _require(self.bucket_scenes >= 1, "bucket_scenes of at least 1", self.bucket_scenes)
+        _require(0 <= self.seed < 1 << 32, "a seed of 0 to 4294967295", self.seed)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -208,13 +215,16 @@ class TrainConfig:
         min_vertices: smallest ground truth that counts in the validation AP, in vertices.
         checkpoint_every: a checkpoint every so many steps, and at the end of every epoch.
         max_minutes: stop after so many minutes, to be resumed later; 0 for no limit.
-        init_from: run folder whose weights of equal shape are taken at the start; empty for none.
+        init_from: run folder whose weights of equal shape are taken at the start, those of the
+            first layer only where the classes have the same names in the same order; empty for
+            none.
         execution: `occupied` (compute only where needed) or `dense` (plain Keras), equal values.
         precision: of activations and products: `float32`, or `bfloat16`, faster where the
             hardware has it.
         recompute: compute activations again for the gradients instead of keeping them: less
             memory, more time, equal values.
-        strategy: `auto` (mirrored over the GPUs where there are several), `default`, `mirrored`.
+        strategy: devices that share each batch evenly: `auto` (as many of the GPUs as can),
+            `mirrored` (all of them) or `default` (one).
 
     Raises:
         ValueError: a value out of range.
@@ -237,7 +247,7 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         _require(self.epochs >= 1, "at least 1 epoch", self.epochs)
-        _require(self.learning_rate > 0, "a learning_rate above 0", self.learning_rate)
+        _require(0 < self.learning_rate < math.inf, "a learning_rate above 0", self.learning_rate)
         _require(self.decay in ("constant", "cosine"), "decay constant or cosine", self.decay)
         _require(
             self.execution in EXECUTIONS, f"execution {' or '.join(EXECUTIONS)}", self.execution
@@ -258,3 +268,4 @@ class TrainConfig:
         _require(
             self.checkpoint_every >= 1, "checkpoint_every of at least 1", self.checkpoint_every
         )
+        _require_at_least_0(self, "validation_scenes", "ap_every", "min_vertices", "max_minutes")

@@ -2,15 +2,12 @@
 
 import dataclasses
 import inspect
-import pathlib
 import re
 import typing
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, TypeVar
 
 from absl import flags
-
-from mtml_tf import files
 
 Config = TypeVar("Config")
 
@@ -70,20 +67,6 @@ def read_given(config_class: type, leave_out: Collection[str] = ()) -> Mapping[s
                 raise flags.Error(f"--{name}: {error}") from error
         values[name] = value
     return values
-
-
-def first_change(flagfile: pathlib.Path, names: Iterable[str]) -> tuple[str, str] | None:
-    """Returns the first of the named flags that a flagfile sets otherwise: as there, as now.
-
-    A flag that the file does not have, being of an older version, counts as unchanged.
-    """
-    before = {line.partition("=")[0]: line for line in files.read_text(flagfile).splitlines()}
-    for name in names:
-        there = before.get(f"--{name}") or before.get(f"--no{name}")
-        now = flags.FLAGS[name].serialize()
-        if there and there != now:
-            return there, now
-    return None
 
 
 def _fields(config_class: type, leave_out: Collection[str]) -> dict[str, tuple[Any, Any]]:

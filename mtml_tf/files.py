@@ -13,6 +13,10 @@ from collections.abc import Callable, Iterable, Iterator
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
+class LockedError(ValueError):
+    """Somebody else holds the lock of a folder."""
+
+
 class _NoRoomError(ValueError):
     """Told once more by the folder in which a file was to be written: of its own name."""
 
@@ -213,19 +217,26 @@ def writing_folder(
 
 
 @contextlib.contextmanager
-def locked(folder: str | pathlib.Path) -> Iterator[None]:
-    """Keeps other processes that lock the same folder waiting until it is left.
+def locked(folder: str | pathlib.Path, wait: bool = True) -> Iterator[None]:
+    """Keeps others that lock the same folder out until it is left.
 
     For what is read, changed and written again. No file remains of the lock, and it ends with the
-    process. Where a file system knows no locks, nobody waits.
+    process. Where a file system knows no locks, nobody is kept out.
 
     Args:
         folder: one that exists.
+        wait: until others have left it.
+
+    Raises:
+        LockedError: somebody else has locked it, and `wait` is False.
     """
     handle = os.open(folder, os.O_RDONLY)
     try:
         with contextlib.suppress(OSError):
-            fcntl.flock(handle, fcntl.LOCK_EX)
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+            except BlockingIOError as error:
+                raise LockedError(f"{folder}: expected a folder that nobody has locked") from error
         yield
     finally:
         os.close(handle)

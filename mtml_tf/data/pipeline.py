@@ -42,7 +42,7 @@ def make_dataset(
 
     Returns:
         A dataset of {"coordinates": int32 [B, M, 3] (-1 in padding rows), "instance_ids": int32
-        [B, M] (0 in padding rows), "grid_shape": int32 [B, 3] (even), and either "channels":
+        [B, M] (0 in padding rows; all 0 where a scene has no instances), "grid_shape": int32 [B, 3] (even), and either "channels":
         int32 [B, M] or, where the records hold features, "features": float32 [B, M, C]}.
 
     Raises:
@@ -222,9 +222,11 @@ def _decode(record: tf.Tensor, num_features: int, classes: ClassSet) -> augmenta
         },
     )
     coordinates = tf.reshape(tf.io.decode_raw(parsed["coordinates"], tf.uint16), [-1, 3])
+    instance_ids = tf.io.decode_raw(parsed["instance_ids"], tf.int32)
+    none = tf.zeros(tf.shape(coordinates)[:1], tf.int32)
     scene = {
         "coordinates": tf.cast(coordinates, tf.int32),
-        "instance_ids": tf.io.decode_raw(parsed["instance_ids"], tf.int32),
+        "instance_ids": tf.cond(tf.size(instance_ids) > 0, lambda: instance_ids, lambda: none),
         "grid_shape": tf.cast(parsed["grid_shape"], tf.int32),
     }
     if num_features:

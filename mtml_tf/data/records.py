@@ -202,6 +202,10 @@ class DataFolder:
             self._verified.add(split)
         return self._entries[split]
 
+    def digests(self, split: str) -> list[str]:
+        """Returns the SHA-256 of each shard of a split: equal where the scenes are the same."""
+        return [shard["sha256"] for shard in self._shards[split]]
+
     def num_features(self, split: str) -> int:
         """Returns how many features a voxel of a split has, 0 where class ids are the input."""
         return self.scene(self._entries[split][0]).num_features

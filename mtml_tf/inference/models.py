@@ -23,7 +23,7 @@ from mtml_tf.scene import Instance, VoxelScene
 from mtml_tf.segmentation.segment import segment
 
 DESCRIPTION = "model.json"
-BEST, LAST = "best", "last"
+BEST, LAST, CHECKPOINTS = "best", "last", "checkpoints"
 SHIPPED = pathlib.Path(__file__).parent.parent / "shipped"
 # What TensorFlow raises for a checkpoint that is damaged or does not fit.
 READ_ERRORS = (tf.errors.OpError, IndexError, AssertionError)
@@ -243,7 +243,8 @@ def load_model(
 
     Args:
         path: a run folder, or the name of a model that comes with the package (`rooms`).
-        weights: `best` or `last`; empty takes the best where there is one.
+        weights: `best` or `last` (the newest checkpoint of a run that has not come to its end);
+            empty takes the best where there is one, then the last.
         precision: of activations and products: `float32`, or `bfloat16`, faster where the
             hardware has it.
         execution: `occupied` (compute only where needed) or `dense` (plain Keras), equal values.
@@ -258,17 +259,10 @@ def load_model(
     if not run_dir.exists() and str(path) in shipped_models():
         run_dir = SHIPPED / str(path)
     config = read_model_config(run_dir)
-    names = [weights] if weights else [BEST, LAST]
-    found = [name for name in names if (run_dir / name / "weights.index").is_file()]
-    if not found:
-        raise ValueError(
-            f"{run_dir}: expected trained weights in {' or '.join(names)}, found none; has the "
-            "training reached its first checkpoint?"
-        )
+    weights_path = _find_weights(run_dir, weights)
     network = VoxelNetwork(config.network, execution, precision)
-    weights_path = run_dir / found[0] / "weights"
     try:
-        restored = tf.train.Checkpoint(network=network.dense).read(str(weights_path))
+        restored = tf.train.Checkpoint(network=network.dense).read(weights_path)
         restored.assert_existing_objects_matched().expect_partial()
     except READ_ERRORS as error:
         raise ValueError(
@@ -276,3 +270,21 @@ def load_model(
             "that is cut or another network's; train again or give the other --weights"
         ) from error
     return Model(config, network, execution)
+
+
+def _find_weights(run_dir: pathlib.Path, weights: str) -> str:
+    """Returns the path of what `load_model` reads. Raises ValueError where there is none."""
+    names = [weights] if weights else [BEST, LAST]
+    for name in names:
+        if (run_dir / name / "weights.index").is_file():
+            return str(run_dir / name / "weights")
+    newest = tf.train.latest_checkpoint(str(run_dir / CHECKPOINTS))
+    if newest and weights == LAST:
+        logging.info("%s: the run has not come to its end; takes its newest checkpoint", newest)
+        return newest
+    advice = "start the training, which has not reached its first checkpoint"
+    if newest or (run_dir / LAST).is_dir():
+        advice = "give --weights=last, which takes the newest checkpoint of an unfinished run"
+    raise ValueError(
+        f"{run_dir}: expected trained weights in {' or '.join(names)}, found none; {advice}"
+    )

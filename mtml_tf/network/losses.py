@@ -164,6 +164,20 @@ class MultiTaskLoss(keras.layers.Layer):
         weights = (*(c.alpha_feature * gamma for gamma in gammas), c.alpha_direction)
         return dict(zip(_TERMS, weights, strict=True))
 
+    def terms(
+        self,
+        outputs: dict[str, tf.Tensor],
+        coordinates: tf.Tensor,
+        instance_ids: tf.Tensor,
+    ) -> dict[str, tf.Tensor]:
+        """Returns the terms that have a weight, each [B], unweighted; for arguments see `call`."""
+        names = [name for name, weight in self.weights_of_terms.items() if weight]
+        return tf.map_fn(
+            lambda scene: self.scene_terms(*scene),
+            (outputs["embedding"], outputs["direction"], coordinates, instance_ids),
+            fn_output_signature=dict.fromkeys(names, self.compute_dtype),
+        )
+
     def call(
         self,
         outputs: dict[str, tf.Tensor],
@@ -180,16 +194,11 @@ class MultiTaskLoss(keras.layers.Layer):
         Returns:
             `outputs`.
         """
-        names = [name for name, weight in self.weights_of_terms.items() if weight]
-        terms = tf.map_fn(
-            lambda scene: self.scene_terms(*scene),
-            (outputs["embedding"], outputs["direction"], coordinates, instance_ids),
-            fn_output_signature=dict.fromkeys(names, self.compute_dtype),
-        )
-        means = {name: _mean(terms[name]) for name in names}
+        terms = self.terms(outputs, coordinates, instance_ids)
+        means = {name: _mean(values) for name, values in terms.items()}
         for name, value in means.items():
             self.add_metric(value, name=name)
-        self.add_loss(tf.add_n([self.weights_of_terms[name] * means[name] for name in names]))
+        self.add_loss(tf.add_n([self.weights_of_terms[name] * means[name] for name in means]))
         return outputs
 
     def get_config(self) -> dict[str, Any]:

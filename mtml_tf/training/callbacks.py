@@ -86,20 +86,22 @@ class Progress(keras.callbacks.Callback):
 
 
 class Validation(keras.callbacks.Callback):
-    """Validation AP every so many epochs; keeps the weights of the best AP50."""
+    """Validation loss of every epoch, AP every so many; keeps the weights of the best AP50."""
 
     def __init__(
         self,
         config: TrainConfig,
+        losses: Callable[[], Logs],
         score: Callable[[], ApTable],
         best_ap: tf.Variable,
         keep_best: Callable[[], None],
     ):
         super().__init__()
-        self._config, self._score = config, score
+        self._config, self._losses, self._score = config, losses, score
         self._best_ap, self._keep_best = best_ap, keep_best
 
     def on_epoch_end(self, epoch: int, logs: Logs) -> None:
+        logs.update({f"val_{name}": value for name, value in self._losses().items()})
         every = self._config.ap_every
         is_due = every and ((epoch + 1) % every == 0 or epoch + 1 == self._config.epochs)
         if not is_due:

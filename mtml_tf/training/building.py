@@ -1,0 +1,172 @@
+"""What is trained: network, loss and optimizer joined, and where they start."""
+
+import dataclasses
+import pathlib
+from typing import Any
+
+from absl import logging
+
+from mtml_tf.backend import keras, tf
+from mtml_tf.classes import ClassSet
+from mtml_tf.config import LossConfig, TrainConfig
+from mtml_tf.inference import models
+from mtml_tf.network.architecture import STEM
+from mtml_tf.network.losses import MultiTaskLoss
+from mtml_tf.network.voxel_network import VoxelNetwork
+from mtml_tf.training.experiment import Experiment
+
+_MOST_CHECKPOINTS = 2
+
+
+@dataclasses.dataclass(frozen=True)
+class Learner:
+    """All that changes while it is trained, and what a checkpoint holds of it.
+
+    Attributes:
+        model: the network ready for use.
+        training_model: the network with its loss, as Keras trains it.
+        optimizer: it counts the steps.
+        best_ap: validation AP50 of the weights in `best/`; -1 before there are any.
+    """
+
+    model: models.Model
+    training_model: keras.Model
+    optimizer: keras.optimizers.Optimizer
+    best_ap: tf.Variable
+
+    @property
+    def step(self) -> int:
+        """Number of steps done."""
+        return int(self.optimizer.iterations.numpy())
+
+
+def build(
+    description: models.ModelConfig,
+    experiment: Experiment,
+    total_steps: int,
+    num_features: int,
+    strategy: tf.distribute.Strategy,
+) -> Learner:
+    """Builds network, loss and optimizer, with random weights.
+
+    Args:
+        description: what the model is.
+        experiment: how it is trained.
+        total_steps: of the whole run, over which the learning rate may fall.
+        num_features: see `build_training_model`.
+        strategy: on which devices.
+    """
+    config = experiment.train
+    with strategy.scope():
+        network = VoxelNetwork(
+            description.network, config.execution, config.precision, config.recompute
+        )
+        training_model = build_training_model(network, experiment.loss, num_features)
+        optimizer = keras.optimizers.Adam(learning_rate(config, total_steps))
+        optimizer.build(training_model.trainable_variables)
+        training_model.compile(optimizer)
+        best_ap = tf.Variable(-1.0, trainable=False)
+    model = models.Model(description, network, config.execution)
+    return Learner(model, training_model, optimizer, best_ap)
+
+
+def build_training_model(network: VoxelNetwork, loss: LossConfig, num_features: int) -> keras.Model:
+    """Joins network and loss: the only place where they meet.
+
+    Args:
+        network: the network.
+        loss: settings of the loss.
+        num_features: length of the input's feature vectors; 0 where it is labels.
+
+    Returns:
+        A model of the batches of `make_dataset` that is trained by its own loss.
+    """
+    inputs = {
+        "coordinates": keras.Input((None, 3), dtype=tf.int32, name="coordinates"),
+        "instance_ids": keras.Input((None,), dtype=tf.int32, name="instance_ids"),
+        "grid_shape": keras.Input((3,), dtype=tf.int32, name="grid_shape"),
+    }
+    if num_features:
+        inputs["features"] = keras.Input((None, num_features), name="features")
+    else:
+        inputs["channels"] = keras.Input((None,), dtype=tf.int32, name="channels")
+    outputs = network({name: x for name, x in inputs.items() if name != "instance_ids"})
+    outputs = MultiTaskLoss(loss, name="multi_task_loss")(
+        outputs, coordinates=inputs["coordinates"], instance_ids=inputs["instance_ids"]
+    )
+    return keras.Model(inputs, outputs)
+
+
+def learning_rate(config: TrainConfig, total_steps: int) -> Any:
+    """Returns the learning rate as Adam takes it: a number, or a schedule."""
+    if config.decay == "cosine":
+        return keras.optimizers.schedules.CosineDecay(config.learning_rate, total_steps)
+    return config.learning_rate
+
+
+def restore(learner: Learner, run_dir: str, config: TrainConfig) -> tf.train.CheckpointManager:
+    """Puts the learner where it starts: the run's last checkpoint, another run, or as it is.
+
+    Returns:
+        What saves its checkpoints.
+
+    Raises:
+        ValueError: a damaged checkpoint, or no run where `config.init_from` says.
+    """
+    checkpoint = tf.train.Checkpoint(
+        network=learner.model.network.dense, optimizer=learner.optimizer, best_ap=learner.best_ap
+    )
+    folder = str(pathlib.Path(run_dir) / models.CHECKPOINTS)
+    manager = tf.train.CheckpointManager(checkpoint, folder, _MOST_CHECKPOINTS)
+    if manager.latest_checkpoint:
+        try:
+            checkpoint.restore(manager.latest_checkpoint).assert_existing_objects_matched()
+        except models.READ_ERRORS as error:
+            raise ValueError(
+                f"{manager.latest_checkpoint}: expected a checkpoint of this run, found one that "
+                "is cut or another network's; choose another run folder"
+            ) from error
+        if config.decay == "constant":  # the rate is in the checkpoint; the flag goes before it
+            learner.optimizer.learning_rate = config.learning_rate
+    elif config.init_from:
+        initialise_from(learner.model.network, config.init_from, learner.model.config.classes)
+    return manager
+
+
+def initialise_from(network: VoxelNetwork, run_dir: str, classes: ClassSet) -> None:
+    """Takes over the weights of equal name and shape from another run; logs the others.
+
+    Those of the first layer, whose input channels mean classes, are taken over only where both
+    runs have classes of the same names in the same order.
+
+    Args:
+        network: the network to initialise.
+        run_dir: the other run.
+        classes: the input classes of the network.
+    """
+    model = models.load_model(run_dir)
+    source = model.network.dense
+    for layer in network.dense.layers:
+        if not layer.weights:
+            continue
+        if layer.name == STEM and model.config.classes.names != classes.names:
+            logging.info(
+                "%s: initialised, for its input are the classes %s, and those of %s are %s",
+                layer.name,
+                ", ".join(classes.names),
+                run_dir,
+                ", ".join(model.config.classes.names),
+            )
+            continue
+        old = {w.name: w for w in source.get_layer(layer.name).weights}
+        for variable in layer.weights:
+            match = old.get(variable.name)
+            if match is not None and match.shape == variable.shape:
+                variable.assign(match)
+            else:
+                logging.info(
+                    "%s: not in %s with shape %s; initialised",
+                    variable.name,
+                    run_dir,
+                    variable.shape,
+                )

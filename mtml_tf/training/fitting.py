@@ -1,0 +1,103 @@
+"""The steps of a run by Keras `fit`, whatever of them is left."""
+
+import contextlib
+import dataclasses
+import math
+from collections.abc import Iterator, Sequence
+
+from mtml_tf import files
+from mtml_tf.backend import keras, tf
+from mtml_tf.data.pipeline import make_dataset
+from mtml_tf.data.records import DataFolder
+from mtml_tf.training.building import Learner
+from mtml_tf.training.checks import LESS_MEMORY
+from mtml_tf.training.experiment import Experiment
+
+
+@dataclasses.dataclass(frozen=True)
+class Schedule:
+    """How many steps a run has.
+
+    Attributes:
+        steps_per_epoch: steps in which every training scene comes once.
+        epochs: passes over the training scenes.
+    """
+
+    steps_per_epoch: int
+    epochs: int
+
+    @property
+    def total_steps(self) -> int:
+        """Steps of the whole run."""
+        return self.steps_per_epoch * self.epochs
+
+    def left(self, done: int) -> list[tuple[range, int, int]]:
+        """Splits what is left into calls of `fit`: (epochs, first step, steps an epoch).
+
+        An epoch that was interrupted is finished first, then the others follow whole.
+
+        Args:
+            done: steps done.
+        """
+        epoch, begun = divmod(done, self.steps_per_epoch)
+        fits = []
+        if begun and epoch < self.epochs:
+            fits.append((range(epoch, epoch + 1), done, self.steps_per_epoch - begun))
+            epoch += 1
+        if epoch < self.epochs:
+            first_step = epoch * self.steps_per_epoch
+            fits.append((range(epoch, self.epochs), first_step, self.steps_per_epoch))
+        return fits
+
+
+def schedule_of(folder: DataFolder, experiment: Experiment) -> Schedule:
+    """Returns the schedule of an experiment on the scenes of a folder."""
+    num_scenes = len(folder.entries(experiment.train_split))
+    return Schedule(math.ceil(num_scenes / experiment.data.batch_size), experiment.train.epochs)
+
+
+def fit(
+    learner: Learner,
+    folder: DataFolder,
+    experiment: Experiment,
+    schedule: Schedule,
+    beside: Sequence[keras.callbacks.Callback],
+) -> None:
+    """Takes the steps that are left, until the end or until a callback stops them.
+
+    Which scenes come, and how they are augmented, are functions of the seed and the step.
+    """
+    for epochs, first_step, steps in schedule.left(learner.step):
+        if learner.training_model.stop_training:
+            break
+        learner.training_model.fit(
+            make_dataset(
+                folder,
+                experiment.train_split,
+                experiment.data,
+                first_step=first_step,
+                num_steps=len(epochs) * steps,
+            ),
+            initial_epoch=epochs.start,
+            epochs=epochs.stop,
+            steps_per_epoch=steps,
+            callbacks=list(beside),
+            verbose=0,
+        )
+
+
+@contextlib.contextmanager
+def told_what_ran_out(run_dir: str, data_dir: str, learner: Learner) -> Iterator[None]:
+    """Tells in a sentence, as ValueError, that the memory or the disk does not suffice."""
+    try:
+        yield
+    except tf.errors.ResourceExhaustedError as error:
+        if files.is_disk_full(error):
+            raise ValueError(
+                f"{run_dir}: expected room for checkpoints and weights, found the disk full; make "
+                "room and start again: the run goes on from its last checkpoint"
+            ) from error
+        raise ValueError(  # a GPU's memory is known only then
+            f"{data_dir}: expected batches that fit into memory, found none left in step "
+            f"{learner.step + 1}; {LESS_MEMORY}"
+        ) from error

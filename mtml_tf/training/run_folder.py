@@ -1,0 +1,182 @@
+"""The folder of a run: whose it is, what the run was begun with, and who trains in it now."""
+
+import contextlib
+import dataclasses
+import json
+import pathlib
+from collections.abc import Iterator
+from typing import Any
+
+from absl import logging
+
+from mtml_tf import config_flags, files, program
+from mtml_tf.config import SegmentConfig
+from mtml_tf.data.records import DataFolder
+from mtml_tf.inference import models
+from mtml_tf.training.experiment import Experiment
+
+SETTINGS = "settings.json"
+# What a shell may have put into a new run folder.
+_LOG_SUFFIXES = (".log", ".txt", ".out", ".err")
+
+
+def has_begun(run_dir: str) -> bool:
+    """Whether a run folder holds something learned: a checkpoint or weights."""
+    path = pathlib.Path(run_dir)
+    learned = (f"{models.CHECKPOINTS}/checkpoint", models.BEST, models.LAST)
+    return any((path / name).exists() for name in learned)
+
+
+@contextlib.contextmanager
+def held(run_dir: str) -> Iterator[None]:
+    """Keeps a run folder for the one who trains in it; one that stays empty is removed again.
+
+    Raises:
+        ValueError: at once, where somebody else trains in it, where it can't be made, or where it
+            holds files and none of a run.
+    """
+    path = pathlib.Path(run_dir)
+    _check_is_run_folder(path)
+    missing = [folder for folder in (path, *path.parents) if not folder.exists()]
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ValueError(
+            f"{run_dir}: expected a place for a run folder, found that it can't be made "
+            f"({error.strerror}); give another --run_dir"
+        ) from error
+    try:
+        with files.locked(path, wait=False):
+            yield
+    except files.LockedError as error:
+        raise ValueError(
+            f"{run_dir}: expected a run folder in which nobody trains, found one in which another "
+            "process does; wait for its end or give another --run_dir"
+        ) from error
+    finally:
+        for folder in missing:
+            with contextlib.suppress(OSError):  # it is not empty: the run has begun
+                folder.rmdir()
+
+
+def check_settings(run_dir: str, experiment: Experiment) -> None:
+    """Checks that a run that has begun goes on by its own method.
+
+    That is network, loss, order and augmentation of the scenes, post-processing, split and decay.
+    The rest may change: lengths and limits, validation, where and how it is computed; and the
+    learning rate, which has to be lowered where the loss is no longer a number.
+
+    Raises:
+        ValueError: another method; it names the first setting that differs.
+    """
+    before = _read(run_dir)
+    for name, value in _method(experiment).items():
+        was = before.get("method", {}).get(name, value)  # of an older version: counts as unchanged
+        if was != value:
+            raise ValueError(
+                f"{run_dir}: expected {_as_flag(name, was)} as this run was begun with, found "
+                f"{_as_flag(name, value)}; repeat {_as_flag(name, was)} or give another --run_dir"
+            )
+    rate = experiment.train.learning_rate
+    was = before.get("learning_rate", rate)
+    if was != rate:
+        logging.warning(
+            "%s: until now --learning_rate=%s, from now on --learning_rate=%s", run_dir, was, rate
+        )
+
+
+def check_data(
+    run_dir: str, folder: DataFolder, experiment: Experiment, description: models.ModelConfig
+) -> None:
+    """Checks that a run that has begun goes on with its own scenes, wherever they lie now.
+
+    Raises:
+        ValueError: other training scenes, or other classes.
+    """
+    before, split = _read(run_dir), experiment.train_split
+    if before.get("scenes", folder.digests(split)) != folder.digests(split):
+        raise ValueError(
+            f"{folder.path}: expected the scenes that {run_dir} was begun with, of split '{split}' "
+            f"in {before.get('data_dir')}, found others; give that --data_dir or another --run_dir"
+        )
+    if not (has_begun(run_dir) and (pathlib.Path(run_dir) / models.DESCRIPTION).exists()):
+        return
+    found = models.read_model_config(run_dir)
+    for field in ("network", "classes", "voxel_size", "has_direction"):
+        if getattr(found, field) != getattr(description, field):
+            raise ValueError(
+                f"{run_dir}: expected a run with {field} {getattr(description, field)}, found "
+                f"{getattr(found, field)}; choose another run folder"
+            )
+
+
+def write(
+    run_dir: str, folder: DataFolder, experiment: Experiment, description: models.ModelConfig
+) -> None:
+    """Writes what a run is: the model, and what it must go on with."""
+    models.write_model_config(run_dir, description)
+    settings = {
+        "method": _method(experiment),
+        "learning_rate": experiment.train.learning_rate,
+        "data_dir": str(folder.path),
+        "scenes": folder.digests(experiment.train_split),
+    }
+    text = json.dumps(settings, indent=1) + "\n"
+    files.write_text(pathlib.Path(run_dir) / SETTINGS, text, overwrite=True)
+
+
+def _check_is_run_folder(path: pathlib.Path) -> None:
+    """Raises ValueError where `path` is a file, or holds files and none of a run."""
+    if not path.exists():
+        return
+    if not path.is_dir():
+        raise ValueError(f"{path}: expected a run folder, found a file; give another --run_dir")
+    names = {
+        entry.name
+        for entry in path.iterdir()
+        if entry.is_dir() or not (entry.name.startswith(".") or entry.suffix in _LOG_SUFFIXES)
+    }
+    if names and not names & {models.DESCRIPTION, program.RUN_FLAGS, models.CHECKPOINTS}:
+        raise ValueError(
+            f"{path}: expected a run folder, an empty one or none, found one with "
+            f"{min(names)}; give another --run_dir"
+        )
+
+
+def _read(run_dir: str) -> dict[str, Any]:
+    """Returns what `write` wrote of a run that has begun; nothing where it did not."""
+    path = pathlib.Path(run_dir) / SETTINGS
+    if not (has_begun(run_dir) and path.exists()):
+        return {}
+    try:
+        return dict(json.loads(files.read_text(path)))
+    except (ValueError, TypeError) as error:
+        raise ValueError(
+            f"{path}: expected the settings of the run, found a file that is cut or changed; give "
+            "another --run_dir"
+        ) from error
+
+
+def _method(experiment: Experiment) -> dict[str, Any]:
+    """Returns the settings that a run keeps, by the names of their flags, as JSON has them."""
+    segment = SegmentConfig(thing_ids=(1,), **experiment.segment)
+    settings = {
+        "train_split": experiment.train_split,
+        "decay": experiment.train.decay,
+        **dataclasses.asdict(experiment.network),
+        **dataclasses.asdict(experiment.loss),
+        **dataclasses.asdict(experiment.data),
+        **dataclasses.asdict(segment),
+    }
+    for name in ("input_channels", *config_flags.FROM_DATA):
+        del settings[name]
+    return dict(json.loads(json.dumps(settings)))
+
+
+def _as_flag(name: str, value: Any) -> str:
+    """Returns a setting as one types it: `--seed=1`, `--noshifts`, `--dilations=7,7`."""
+    if isinstance(value, bool):
+        return f"--{name}" if value else f"--no{name}"
+    if isinstance(value, list):
+        value = ",".join(map(str, value))
+    return f"--{name}={value}"
