@@ -4,7 +4,10 @@ import dataclasses
 
 import pytest
 
-from mtml_tf.config import LossConfig, NetworkConfig, SegmentConfig, TrainConfig
+from mtml_tf.config import DataConfig, LossConfig, NetworkConfig, SegmentConfig, TrainConfig
+
+
+NAN, INFINITY = float("nan"), float("inf")
 
 
 def test_the_default_network_is_the_papers_at_half_width():
@@ -34,6 +37,7 @@ def test_settings_are_frozen():
     [
         ({"input_channels": 0}, "expected input_channels of at least 1, found 0"),
         ({"width": 0.01}, "expected a width of at least 1/16, found 0.01"),
+        ({"width": INFINITY}, "expected a width of at least 1/16, found inf"),
         ({"dilations": (7,)}, r"expected two dilations of at least 1, found \(7,\)"),
         ({"dilations": (7, 0)}, "expected two dilations of at least 1"),
         ({"embedding_size": 0}, "expected an embedding_size of at least 1, found 0"),
@@ -48,7 +52,8 @@ def test_an_impossible_network_is_refused(settings, sentence):
     ("settings", "sentence"),
     [
         ({"delta_var": -0.1}, "expected delta_var of at least 0, found -0.1"),
-        ({"gamma_reg": float("nan")}, "expected gamma_reg of at least 0, found nan"),
+        ({"gamma_reg": NAN}, "expected gamma_reg of at least 0, found nan"),
+        ({"alpha_direction": INFINITY}, "expected alpha_direction of at least 0, found inf"),
         (
             {"alpha_feature": 0.0, "alpha_direction": 0.0},
             "above 0 and a term with a weight, found none",
@@ -65,6 +70,7 @@ def test_an_impossible_loss_is_refused(settings, sentence):
     [
         ({"thing_ids": ()}, "expected at least one thing class, found none"),
         ({"bandwidths": (1.0, 0.0)}, "expected bandwidths above 0"),
+        ({"bandwidths": (1.0, INFINITY)}, "expected bandwidths above 0"),
         ({"connectivity": 8}, "expected connectivity 6, 18 or 26, found 8"),
         ({"feature_threshold": 0.0}, "expected a feature_threshold above 0"),
         ({"suppression_iou": 1.1}, "expected suppression_iou in 0..1, found 1.1"),
@@ -87,6 +93,15 @@ def test_two_configs_do_not_share_their_size_statistics():
     ("settings", "sentence"),
     [
         ({"epochs": 0}, "expected at least 1 epoch, found 0"),
+        ({"learning_rate": 0.0}, "expected a learning_rate above 0, found 0.0"),
+        ({"learning_rate": NAN}, "expected a learning_rate above 0, found nan"),
+        ({"learning_rate": INFINITY}, "expected a learning_rate above 0, found inf"),
+        ({"ap_every": -1}, "expected ap_every of at least 0, found -1"),
+        ({"validation_scenes": -1}, "expected validation_scenes of at least 0, found -1"),
+        ({"min_vertices": -5}, "expected min_vertices of at least 0, found -5"),
+        ({"checkpoint_every": 0}, "expected checkpoint_every of at least 1, found 0"),
+        ({"max_minutes": -0.5}, "expected max_minutes of at least 0, found -0.5"),
+        ({"max_minutes": NAN}, "expected max_minutes of at least 0, found nan"),
         ({"decay": "linear"}, "expected decay constant or cosine, found linear"),
         ({"precision": "float16"}, "expected precision float32 or bfloat16, found float16"),
         (
@@ -98,3 +113,17 @@ def test_two_configs_do_not_share_their_size_statistics():
 def test_an_impossible_training_is_refused(settings, sentence):
     with pytest.raises(ValueError, match=sentence):
         TrainConfig(**settings)
+
+
+@pytest.mark.parametrize(
+    ("settings", "sentence"),
+    [
+        ({"batch_size": 0}, "expected a batch_size of at least 1, found 0"),
+        ({"bucket_scenes": 0}, "expected bucket_scenes of at least 1, found 0"),
+        ({"seed": -1}, "expected a seed of 0 to 4294967295, found -1"),
+        ({"seed": 1 << 32}, "expected a seed of 0 to 4294967295, found 4294967296"),
+    ],
+)
+def test_impossible_data_settings_are_refused(settings, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        DataConfig(**settings)

@@ -80,6 +80,17 @@ def test_a_locked_folder_is_waited_for(tmp_path):
     assert names_in(tmp_path) == []
 
 
+def test_a_locked_folder_is_refused_where_one_does_not_wait(tmp_path):
+    with files.locked(tmp_path):
+        with (
+            pytest.raises(files.LockedError, match=rf"{tmp_path}: expected a folder that nobody h"),
+            files.locked(tmp_path, wait=False),
+        ):
+            pass
+    with files.locked(tmp_path, wait=False), pytest.raises(RuntimeError, match="within"):
+        raise RuntimeError("within")
+
+
 def test_a_file_appears_only_when_it_is_whole(tmp_path):
     path = tmp_path / "new" / "a.txt"
     with files.writing_file(path) as temporary:

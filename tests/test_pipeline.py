@@ -14,7 +14,7 @@ from mtml_tf.data.pipeline import (
     num_channels,
     training_scenes,
 )
-from mtml_tf.data.records import DataFolder, RecordEntry
+from mtml_tf.data.records import DataFolder, RecordEntry, write_data_folder
 
 PLAIN = DataConfig(batch_size=1, flips=False, rotations=False)
 FULL = DataConfig(batch_size=2, shifts=True, bucket_scenes=3, seed=3)
@@ -138,6 +138,17 @@ def test_unlabelled_voxels_have_channel_minus_1(tmp_path):
     (batch,) = take(make_dataset(data, "val", PLAIN, training=False), -1)
     np.testing.assert_array_equal(batch["channels"][0] == -1, semantic_ids == 0)
     np.testing.assert_array_equal(batch["channels"][0], CLASSES.channels_of(semantic_ids))
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_scenes_without_instances_have_instance_0_everywhere(tmp_path, training):
+    """Beside one that has instances, with every augmentation."""
+    scenes = [dataclasses.replace(SCENES[0], instance_ids=None), SCENES[1]]
+    path = tmp_path / "data"
+    write_data_folder(path, CLASSES, {"val": [(scene, None) for scene in scenes]})
+    for batch in take(make_dataset(path, "val", FULL, training=training), 3 if training else -1):
+        assert batch["instance_ids"].shape == batch["coordinates"].shape[:2]
+        assert sorted(batch["instance_ids"].any(axis=1)) == [False, True]
 
 
 def test_a_folder_is_taken_by_its_path_too(folder):

@@ -149,8 +149,9 @@ def _read(run_dir: str) -> dict[str, Any]:
     if not (has_begun(run_dir) and path.exists()):
         return {}
     try:
-        return dict(json.loads(files.read_text(path)))
-    except (ValueError, TypeError) as error:
+        settings = json.loads(files.read_text(path))
+        return {**settings, "method": dict(settings["method"])}
+    except (ValueError, TypeError, KeyError) as error:
         raise ValueError(
             f"{path}: expected the settings of the run, found a file that is cut or changed; give "
             "another --run_dir"

@@ -1,0 +1,70 @@
+"""Tests of mtml_tf.training.fitting."""
+
+import dataclasses
+
+import pytest
+from scenes import box_scene, write_folder
+from training_runs import QUIETLY, eagerly, latest_step, one_step, quiet
+
+from mtml_tf.backend import tf
+from mtml_tf.data.records import DataFolder
+from mtml_tf.network import memory
+from mtml_tf.training import checks, run
+from mtml_tf.training.fitting import Schedule, schedule_of
+
+pytestmark = QUIETLY
+
+
+@pytest.mark.parametrize(
+    ("done", "fits"),
+    [
+        (0, [(range(0, 3), 0, 4)]),
+        (3, [(range(0, 1), 3, 1), (range(1, 3), 4, 4)]),
+        (4, [(range(1, 3), 4, 4)]),
+        (10, [(range(2, 3), 10, 2)]),
+        (12, []),
+        (13, []),
+    ],
+)
+def test_what_is_left_of_a_run(done, fits):
+    assert Schedule(steps_per_epoch=4, epochs=3).left(done) == fits
+
+
+@pytest.mark.parametrize(("batch_size", "steps"), [(1, 3), (2, 2), (3, 1), (4, 1)])
+def test_every_scene_comes_in_an_epoch(tmp_path, batch_size, steps):
+    folder = DataFolder(write_folder(tmp_path / "data", train=[box_scene(i) for i in range(3)]))
+    experiment = quiet(epochs=5)
+    data = dataclasses.replace(experiment.data, batch_size=batch_size)
+    schedule = schedule_of(folder, dataclasses.replace(experiment, data=data))
+    assert schedule == Schedule(steps, 5)
+    assert schedule.total_steps == 5 * steps
+
+
+# --- What runs out -----------------------------------------------------------------------------
+
+
+def test_a_step_that_memory_does_not_hold_is_told_in_one_sentence(tmp_path, monkeypatch):
+    """A grid beyond any address space, on a machine that claims to have room for it."""
+    far = dataclasses.replace(box_scene(0), grid_shape=(65534, 65534, 65534))
+    data = write_folder(tmp_path / "data", two=[far, dataclasses.replace(far, name="b")])
+    monkeypatch.setattr(memory, "available_memory", lambda *_: 1 << 80)
+    monkeypatch.setattr(checks, "check_grid", lambda *_: None)
+    experiment = one_step()
+    still = dataclasses.replace(experiment.data, flips=False, rotations=False, shifts=False)
+    sentence = rf"{data}: expected batches that fit into memory, found none left in step 1; take a"
+    with eagerly(), pytest.raises(ValueError, match=sentence):
+        run.train(str(data), str(tmp_path / "run"), dataclasses.replace(experiment, data=still))
+    assert latest_step(tmp_path / "run") is None
+
+
+def test_a_full_disk_is_not_taken_for_a_lack_of_memory(tmp_path, monkeypatch):
+    """TensorFlow raises the same error for both; here from a device that is always full."""
+    data = write_folder(tmp_path / "data", two=[box_scene(seed) for seed in range(2)])
+
+    def save(*_, **__):
+        tf.io.write_file("/dev/full", "a checkpoint " * 100_000)
+
+    monkeypatch.setattr(tf.train.CheckpointManager, "save", save)
+    sentence = rf"{tmp_path}/run: expected room for checkpoints and weights, found the disk full;"
+    with eagerly(), pytest.raises(ValueError, match=sentence):
+        run.train(str(data), str(tmp_path / "run"), one_step())

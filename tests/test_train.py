@@ -1,0 +1,66 @@
+"""Tests of the program mtml_tf.train."""
+
+import os
+import pathlib
+import subprocess
+import sys
+
+import pytest
+from training_runs import command, run_program
+
+INTERRUPTED = """
+import sys
+from mtml_tf import program, train
+from mtml_tf.training import run
+
+def interrupted(*_, **__):
+    raise KeyboardInterrupt
+
+run.train = interrupted
+program.run(train.main)
+"""
+
+
+def test_an_interruption_tells_how_to_go_on(data, run_dir):
+    flags = [f"--data_dir={data}", f"--run_dir={run_dir}"]
+    result = run_program(sys.executable, "-c", INTERRUPTED, *flags)
+    assert result.returncode == 1
+    last = result.stderr.splitlines()[-1]
+    assert last == "interrupted; the same command goes on from the last checkpoint"
+
+
+@pytest.mark.parametrize(
+    ("flags", "text"),
+    [
+        (["--run_dir=r"], "data_dir"),
+        (["--data_dir=d", "--run_dir=r", "--no_such_flag=1"], "no_such_flag"),
+        (["--data_dir=d", "--run_dir=r", "--epochs=0"], "expected at least 1 epoch, found 0"),
+        (["--data_dir=d", "--run_dir=r", "--epochs=many"], "epochs"),
+    ],
+)
+def test_wrong_flags_are_told_with_exit_2(flags, text, tmp_path):
+    result = subprocess.run(
+        [sys.executable, "-m", "mtml_tf.train", *flags],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(pathlib.Path(__file__).parents[1])},
+    )
+    assert result.returncode == 2
+    assert text in result.stderr
+    assert "Traceback" not in result.stderr
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_missing_data_folder_is_told_in_one_sentence_with_exit_1(tmp_path):
+    result = run_program(*command(tmp_path / "none", tmp_path / "run"))
+    assert result.returncode == 1
+    assert result.stdout == ""
+    # Newer TensorFlow says a few lines about the machine before it can be told not to.
+    *noise, line = result.stderr.splitlines()
+    assert not [text for text in noise if text.startswith(("error:", "Traceback"))]
+    assert line == (
+        f"error: {tmp_path / 'none'}: expected a data folder with manifest.json, found no such "
+        "folder; tools/make_toy.py, tools/prepare_scans.py and tools/prepare_scannet.py make one"
+    )
