@@ -1,13 +1,13 @@
 """Tests of the settings: the paper's defaults, and what is refused."""
 
 import dataclasses
+import math
 
 import pytest
 
 from mtml_tf.config import DataConfig, LossConfig, NetworkConfig, SegmentConfig, TrainConfig
 
-
-NAN, INFINITY = float("nan"), float("inf")
+NAN, INFINITY = math.nan, math.inf
 
 
 def test_the_default_network_is_the_papers_at_half_width():

@@ -81,12 +81,12 @@ def test_a_locked_folder_is_waited_for(tmp_path):
 
 
 def test_a_locked_folder_is_refused_where_one_does_not_wait(tmp_path):
-    with files.locked(tmp_path):
-        with (
-            pytest.raises(files.LockedError, match=rf"{tmp_path}: expected a folder that nobody h"),
-            files.locked(tmp_path, wait=False),
-        ):
-            pass
+    with (
+        files.locked(tmp_path),
+        pytest.raises(files.LockedError, match=rf"{tmp_path}: expected a folder that nobody has"),
+        files.locked(tmp_path, wait=False),
+    ):
+        pass
     with files.locked(tmp_path, wait=False), pytest.raises(RuntimeError, match="within"):
         raise RuntimeError("within")
 

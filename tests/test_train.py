@@ -6,27 +6,37 @@ import subprocess
 import sys
 
 import pytest
-from training_runs import command, run_program
+from scenes import box_scene, write_folder
+from training_runs import command, latest_step, run_program
 
 INTERRUPTED = """
 import sys
 from mtml_tf import program, train
-from mtml_tf.training import run
+from mtml_tf.backend import tf
+from mtml_tf.training import callbacks
 
-def interrupted(*_, **__):
-    raise KeyboardInterrupt
+def interrupt(self, batch, logs):
+    if int(self._optimizer.iterations.numpy()) == int(steps):
+        raise KeyboardInterrupt
 
-run.train = interrupted
+steps = sys.argv.pop(1)
+callbacks.Progress.on_train_batch_end = interrupt
+tf.config.run_functions_eagerly(True)  # a few steps: it saves the time of building a graph
 program.run(train.main)
 """
 
 
-def test_an_interruption_tells_how_to_go_on(data, run_dir):
-    flags = [f"--data_dir={data}", f"--run_dir={run_dir}"]
-    result = run_program(sys.executable, "-c", INTERRUPTED, *flags)
+@pytest.mark.parametrize(
+    ("steps", "goes_on"), [(1, "begins anew"), (3, "goes on from the last checkpoint")]
+)
+def test_an_interruption_tells_how_to_go_on(tmp_path, steps, goes_on):
+    data = write_folder(tmp_path / "data", train=[box_scene(seed) for seed in range(4)])
+    flags = ["--width=0.125", "--dilations=1,2", "--epochs=3", "--checkpoint_every=2"]
+    arguments = [str(steps), f"--data_dir={data}", f"--run_dir={tmp_path / 'run'}", *flags]
+    result = run_program(sys.executable, "-c", INTERRUPTED, *arguments)
     assert result.returncode == 1
-    last = result.stderr.splitlines()[-1]
-    assert last == "interrupted; the same command goes on from the last checkpoint"
+    assert result.stderr.splitlines()[-1] == f"interrupted; the same command {goes_on}"
+    assert latest_step(tmp_path / "run") == (2 if steps == 3 else None)
 
 
 @pytest.mark.parametrize(
