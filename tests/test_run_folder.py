@@ -80,37 +80,39 @@ def test_a_run_goes_on_by_its_own_method_only(data, run_dir, other, before, now)
     assert content_of(run_dir) == content
 
 
-def test_lengths_limits_and_the_learning_rate_may_change(run_dir, caplog):
+def test_lengths_limits_and_the_learning_rate_may_change(data, run_dir, caplog):
     experiment = changed(
         "train", epochs=7, learning_rate=1.0, ap_every=3, max_minutes=5.0, precision="bfloat16"
     )
-    run_folder.check_settings(str(run_dir), experiment)
+    run_folder.check_goes_on(str(run_dir), DataFolder(data), experiment)
     assert "until now --learning_rate=0.005, from now on --learning_rate=1.0" in caplog.text
 
 
-def test_a_setting_that_an_older_version_did_not_know_counts_as_unchanged(run_dir, tmp_path):
+def test_a_setting_that_an_older_version_did_not_know_counts_as_unchanged(data, run_dir, tmp_path):
     shutil.copytree(run_dir, tmp_path / "run")
     path = tmp_path / "run" / "settings.json"
     settings = json.loads(path.read_text())
     del settings["method"]["shifts"]
     path.write_text(json.dumps(settings))
-    run_folder.check_settings(str(tmp_path / "run"), changed("data", shifts=False))
+    run_folder.check_goes_on(str(tmp_path / "run"), DataFolder(data), changed("data", shifts=False))
     path.unlink()
-    run_folder.check_settings(str(tmp_path / "run"), changed("data", seed=9))
+    run_folder.check_goes_on(str(tmp_path / "run"), DataFolder(data), changed("data", seed=9))
 
 
-def test_settings_that_are_damaged_are_told(run_dir, tmp_path):
+def test_settings_that_are_damaged_are_told(data, run_dir, tmp_path):
     shutil.copytree(run_dir, tmp_path / "run")
     path = tmp_path / "run" / "settings.json"
     for damaged in (path.read_text()[:100], "[1, 2]", '{"method": 1}'):
         path.write_text(damaged)
         with pytest.raises(ValueError, match=rf"{path}: expected the settings of the run, found"):
-            run_folder.check_settings(str(tmp_path / "run"), EXPERIMENT_OF_ONE_STEP)
+            run_folder.check_goes_on(
+                str(tmp_path / "run"), DataFolder(data), EXPERIMENT_OF_ONE_STEP
+            )
 
 
-def test_the_program_refuses_another_method_before_it_reads_the_data(run_dir):
+def test_the_program_refuses_another_method(data, run_dir):
     flags = ["--train_split=two", "--width=0.125", "--dilations=1,2", "--embedding_size=3"]
-    result = run_program(*command("no_such_folder", run_dir, *flags, "--shifts"))
+    result = run_program(*command(data, run_dir, *flags, "--shifts"))
     assert result.returncode == 1
     assert result.stderr.splitlines()[-1] == (
         f"error: {run_dir}: expected --seed=1 as this run was begun with, found --seed=0; repeat "
@@ -148,9 +150,7 @@ def test_a_folder_that_was_moved_and_got_another_split_has_the_same_data(data, r
     moved = tmp_path / "moved"
     shutil.copytree(data, moved)
     write_folder(moved, val=[box_scene(5)])
-    folder = DataFolder(moved)
-    config = models.read_model_config(run_dir)
-    run_folder.check_data(str(run_dir), folder, EXPERIMENT_OF_ONE_STEP, config)
+    run_folder.check_goes_on(str(run_dir), DataFolder(moved), EXPERIMENT_OF_ONE_STEP)
 
 
 def test_other_names_of_the_classes_are_refused(run_dir, tmp_path):

@@ -203,7 +203,8 @@ class DataFolder:
         return self._entries[split]
 
     def digests(self, split: str) -> list[str]:
-        """Returns the SHA-256 of each shard of a split: equal where the scenes are the same."""
+        """Returns the SHA-256 of each shard of a split, after the checks of `entries`."""
+        self.entries(split)
         return [shard["sha256"] for shard in self._shards[split]]
 
     def num_features(self, split: str) -> int:

@@ -52,11 +52,11 @@ def train(
             checkpoint, a full disk, or a loss that is no longer a number.
     """
     with run_folder.held(run_dir):
-        run_folder.check_settings(run_dir, experiment)
         folder = DataFolder(data_dir)
+        run_folder.check_goes_on(run_dir, folder, experiment)
         description = describe(folder, experiment)
+        run_folder.check_model(run_dir, description)
         check_scenes(folder, description, experiment)
-        run_folder.check_data(run_dir, folder, experiment, description)
         strategy = choose_strategy(experiment.train.strategy, experiment.data.batch_size)
 
         _make_repeatable(experiment.data.seed)

@@ -59,17 +59,18 @@ def held(run_dir: str) -> Iterator[None]:
                 folder.rmdir()
 
 
-def check_settings(run_dir: str, experiment: Experiment) -> None:
-    """Checks that a run that has begun goes on by its own method.
+def check_goes_on(run_dir: str, folder: DataFolder, experiment: Experiment) -> None:
+    """Checks that a run that has begun goes on by its own method, with its own scenes.
 
-    That is network, loss, order and augmentation of the scenes, post-processing, split and decay.
-    The rest may change: lengths and limits, validation, where and how it is computed; and the
-    learning rate, which has to be lowered where the loss is no longer a number.
+    The method is network, loss, order and augmentation of the scenes, post-processing, split and
+    decay. The rest may change: lengths and limits, validation, where and how it is computed; and
+    the learning rate, which has to be lowered where the loss is no longer a number. The scenes may
+    lie elsewhere.
 
     Raises:
-        ValueError: another method; it names the first setting that differs.
+        ValueError: another method, where it names the first setting that differs; or other scenes.
     """
-    before = _read(run_dir)
+    before, split = _read(run_dir), experiment.train_split
     for name, value in _method(experiment).items():
         was = before.get("method", {}).get(name, value)  # of an older version: counts as unchanged
         if was != value:
@@ -77,6 +78,12 @@ def check_settings(run_dir: str, experiment: Experiment) -> None:
                 f"{run_dir}: expected {_as_flag(name, was)} as this run was begun with, found "
                 f"{_as_flag(name, value)}; repeat {_as_flag(name, was)} or give another --run_dir"
             )
+    scenes = folder.digests(split)
+    if before.get("scenes", scenes) != scenes:
+        raise ValueError(
+            f"{folder.path}: expected the scenes that {run_dir} was begun with, of split '{split}' "
+            f"in {before.get('data_dir')}, found others; give that --data_dir or another --run_dir"
+        )
     rate = experiment.train.learning_rate
     was = before.get("learning_rate", rate)
     if was != rate:
@@ -85,20 +92,8 @@ def check_settings(run_dir: str, experiment: Experiment) -> None:
         )
 
 
-def check_data(
-    run_dir: str, folder: DataFolder, experiment: Experiment, description: models.ModelConfig
-) -> None:
-    """Checks that a run that has begun goes on with its own scenes, wherever they lie now.
-
-    Raises:
-        ValueError: other training scenes, or other classes.
-    """
-    before, split = _read(run_dir), experiment.train_split
-    if before.get("scenes", folder.digests(split)) != folder.digests(split):
-        raise ValueError(
-            f"{folder.path}: expected the scenes that {run_dir} was begun with, of split '{split}' "
-            f"in {before.get('data_dir')}, found others; give that --data_dir or another --run_dir"
-        )
+def check_model(run_dir: str, description: models.ModelConfig) -> None:
+    """Raises ValueError where a run that has begun is of another network or other classes."""
     if not (has_begun(run_dir) and (pathlib.Path(run_dir) / models.DESCRIPTION).exists()):
         return
     found = models.read_model_config(run_dir)
