@@ -109,7 +109,7 @@ class SegmentConfig:
             of the number of voxels of its training instances. A class that is missing here gets
             the size score 1 for every size.
         probability_ids: class ids of the columns of the scenes' features where these are class
-            probabilities: a proposal then gets the class of the largest sum. Empty where they are
+            probabilities: a proposal then gets the thing of the largest sum. Empty where they are
             not: it gets the label that most of its voxels have.
         bandwidths: of the mean shift on the feature embedding, in units of the embedding. The
             paper takes several and names none; ours.
@@ -151,6 +151,11 @@ class SegmentConfig:
 
     def __post_init__(self) -> None:
         _require(bool(self.thing_ids), "at least one thing class", "none")
+        _require(
+            not self.probability_ids or set(self.thing_ids) <= set(self.probability_ids),
+            f"a column of probabilities for each of the things {self.thing_ids}",
+            self.probability_ids,
+        )
         _require(
             all(0 < bandwidth < math.inf for bandwidth in self.bandwidths),
             "bandwidths above 0",

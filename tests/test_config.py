@@ -69,6 +69,10 @@ def test_an_impossible_loss_is_refused(settings, sentence):
     ("settings", "sentence"),
     [
         ({"thing_ids": ()}, "expected at least one thing class, found none"),
+        (
+            {"probability_ids": (2, 3)},
+            r"expected a column of probabilities for each of the things \(1,\), found \(2, 3\)",
+        ),
         ({"bandwidths": (1.0, 0.0)}, "expected bandwidths above 0"),
         ({"bandwidths": (1.0, INFINITY)}, "expected bandwidths above 0"),
         ({"connectivity": 8}, "expected connectivity 6, 18 or 26, found 8"),

@@ -118,6 +118,16 @@ def test_no_proposals_have_no_labels():
 
 def test_the_most_probable_class_may_differ_from_that_of_most_voxels():
     probabilities = np.array([[0.6, 0.4], [0.6, 0.4], [0.0, 1.0], [0.9, 0.1]], np.float32)
-    found = proposals.probable_labels([np.array([0, 1, 2]), np.array([3])], probabilities, (3, 7))
+    sets = [np.array([0, 1, 2]), np.array([3])]
+    found = proposals.probable_labels(sets, probabilities, (3, 7), (3, 7))
     np.testing.assert_array_equal(found, [7, 3])
-    assert len(proposals.probable_labels([], probabilities, (3, 7))) == 0
+    assert len(proposals.probable_labels([], probabilities, (3, 7), (3, 7))) == 0
+
+
+def test_stuff_that_is_nowhere_the_most_probable_is_no_label():
+    of_chair, of_table = [0.40, 0.35, 0.25], [0.25, 0.35, 0.40]  # chair, stuff, table
+    probabilities = np.array([of_chair, of_chair, of_table, of_table, of_table], np.float32)
+    # Sums: chair 1.55, stuff 1.75, table 1.70; of the first four voxels 1.3, 1.4, 1.3.
+    sets = [np.arange(5), np.arange(4)]
+    found = proposals.probable_labels(sets, probabilities, (CHAIR, STUFF, TABLE), (CHAIR, TABLE))
+    np.testing.assert_array_equal(found, [TABLE, CHAIR])

@@ -7,6 +7,7 @@ import pytest
 
 from mtml_tf.config import SegmentConfig
 from mtml_tf.scene import VoxelScene
+from mtml_tf.segmentation.baselines import connected_components, segmentation_as_instance
 from mtml_tf.segmentation.segment import propose, segment, select
 
 FLOOR, BOX, TOWER = 1, 2, 3
@@ -232,3 +233,58 @@ def test_where_the_input_has_probabilities_the_most_probable_class_counts():
     swapped = segment(scene, embedding, direction, config)[0]
     label = SCENE.semantic_ids[swapped.indices[0]]
     assert swapped.class_id == {BOX: TOWER, TOWER: BOX}[label]
+
+
+def test_walls_that_are_probable_everywhere_are_no_instance():
+    x = np.arange(20, dtype=np.int32)
+    halves = np.where(x[:, None] < 10, [0.35, 0.40, 0.25], [0.35, 0.25, 0.40])
+    scene = VoxelScene(
+        "row",
+        np.stack([x, 0 * x, 0 * x], axis=1),
+        (20, 2, 2),
+        0.1,
+        np.zeros(3),
+        np.repeat([BOX, TOWER], 10).astype(np.int32),
+        features=halves.astype(np.float32),
+    )
+    config = SegmentConfig(
+        thing_ids=(BOX, TOWER), probability_ids=(FLOOR, BOX, TOWER), direction_weight=0.0
+    )
+    # Of the whole: 7.0 for the floor, 6.5 for either thing, and the first of equals is the box.
+    whole, *halves = segment(scene, np.zeros((20, 4), np.float32), None, config)
+    assert (whole.class_id, whole.score, len(whole.indices)) == (BOX, 1.0, 20)
+    assert [(i.class_id, i.indices.tolist()) for i in halves] == [(TOWER, list(range(10, 20)))]
+
+
+@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("is_probable", [False, True], ids=["labels", "probabilities"])
+def test_only_things_become_instances_whatever_the_input_says(seed, is_probable):
+    rng = np.random.default_rng(seed)
+    class_ids = rng.permutation([FLOOR, BOX, TOWER, 9, 40])
+    thing_ids = tuple(class_ids[: rng.integers(1, 4)].tolist())
+    count = 400
+    rows = rng.permutation(8**3)[:count]
+    features = rng.dirichlet(np.full(5, 0.7), count).astype(np.float32)
+    # Stuff is the second choice everywhere, and the sum of many second choices is large.
+    features[:, ~np.isin(class_ids, thing_ids)] += 0.2
+    scene = VoxelScene(
+        "random",
+        np.stack(np.unravel_index(rows, (8, 8, 8)), axis=1).astype(np.int32),
+        (8, 8, 8),
+        0.1,
+        np.zeros(3),
+        class_ids[features.argmax(axis=1)].astype(np.int32),
+        features=features / features.sum(axis=1, keepdims=True),
+    )
+    config = SegmentConfig(
+        thing_ids=thing_ids,
+        probability_ids=tuple(class_ids.tolist()) if is_probable else (),
+        suppression_iou=1.0,
+        min_voxels=1,
+    )
+    embedding, direction = rng.normal(size=(count, 4)), rng.normal(size=(count, 3))
+    instances = segment(scene, embedding, direction, config)
+    assert instances
+    assert {instance.class_id for instance in instances} <= set(thing_ids)
+    for baseline in (segmentation_as_instance, connected_components):
+        assert {i.class_id for i in baseline(scene, thing_ids)} <= set(thing_ids)

@@ -78,19 +78,29 @@ def members(proposals: Sequence[Array]) -> tuple[Array, Array]:
 
 
 def probable_labels(
-    proposals: Sequence[Array], probabilities: Array, class_ids: Sequence[int]
+    proposals: Sequence[Array],
+    probabilities: Array,
+    class_ids: Sequence[int],
+    thing_ids: Sequence[int],
 ) -> Array:
-    """Returns int32 [P], the class of the largest summed probability; of equals the first.
+    """Returns int32 [P], the thing class of the largest summed probability; of equals the first.
+
+    Stuff does not count, though its sum may be the largest: at each voxel of a proposal a thing is
+    the most probable, and where these are several things, stuff that is nowhere the most probable
+    would win over all of them.
 
     Args:
         proposals: P index sets, none empty.
         probabilities: float32 [M, C].
-        class_ids: the class id of each column.
+        class_ids: the class id of each column, all of the things among them.
+        thing_ids: the classes that have instances.
     """
     if not len(proposals):
         return np.zeros(0, np.int32)
-    sums = np.stack([probabilities[rows].sum(axis=0, dtype=np.float64) for rows in proposals])
-    return np.asarray(class_ids, np.int32)[sums.argmax(axis=1)]
+    columns = np.flatnonzero(np.isin(class_ids, thing_ids))
+    of_things = probabilities[:, columns]
+    sums = np.stack([of_things[rows].sum(axis=0, dtype=np.float64) for rows in proposals])
+    return np.asarray(class_ids, np.int32)[columns[sums.argmax(axis=1)]]
 
 
 def majority_labels(proposals: Sequence[Array], semantic_ids: Array) -> Array:

@@ -30,7 +30,7 @@ class Proposals:
 
     Attributes:
         indices: P index sets, int32 [k] ascending rows of the scene's voxels.
-        class_ids: int32 [P], the most probable class, or the label most of their voxels have.
+        class_ids: int32 [P], the most probable thing, or the label most of their voxels have.
         direction: float64 [P] in [-1, 1], direction coherency, or None without directions.
         feature: float64 [P] in [0, 1], feature coherency.
         size: float64 [P] in [0, 1], size score.
@@ -91,7 +91,9 @@ def _score(
     config: SegmentConfig,
 ) -> Proposals:
     if config.probability_ids and voxel_scene.features is not None:
-        class_ids = probable_labels(indices, voxel_scene.features, config.probability_ids)
+        class_ids = probable_labels(
+            indices, voxel_scene.features, config.probability_ids, config.thing_ids
+        )
     else:
         class_ids = majority_labels(indices, voxel_scene.semantic_ids)
     return Proposals(
