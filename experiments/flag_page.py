@@ -75,6 +75,7 @@ PAPER: dict[type, dict[str, str]] = {
         "size_weight": "3.2, Post-processing",
         "suppression_iou": "3.2, Post-processing",
         "min_voxels": "-",
+        "min_score": "-",
         "coherent": "4.1",
     },
 }

@@ -126,6 +126,8 @@ class SegmentConfig:
         suppression_iou: a proposal whose intersection over union with a better one of the same
             class is larger is dropped. The paper names no value; ours.
         min_voxels: smaller proposals are dropped. Ours.
+        min_score: instances of a lower final score, from 0 to 1, are left out; 0 keeps all, which
+            average precision wants. Ours.
         coherent: one label a voxel (toy, paper section 4.1): each voxel stays with the best
             instance that has it, whatever its class. Otherwise instances may overlap.
 
@@ -147,6 +149,7 @@ class SegmentConfig:
     size_weight: float = 0.5
     suppression_iou: float = 0.3
     min_voxels: int = 10
+    min_score: float = 0.0
     coherent: bool = False
 
     def __post_init__(self) -> None:
@@ -170,6 +173,7 @@ class SegmentConfig:
         _require(self.feature_threshold > 0, "a feature_threshold above 0", self.feature_threshold)
         _require(0 <= self.suppression_iou <= 1, "suppression_iou in 0..1", self.suppression_iou)
         _require(self.min_voxels >= 1, "min_voxels of at least 1", self.min_voxels)
+        _require(0 <= self.min_score <= 1, "min_score in 0..1", self.min_score)
         _require_at_least_0(self, "direction_weight", "feature_weight", "size_weight")
 
 

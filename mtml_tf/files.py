@@ -143,6 +143,12 @@ def check_may_write(path: str | pathlib.Path, overwrite: bool) -> None:
         raise ValueError(f"{path}: exists already; choose another path or give --overwrite")
 
 
+def check_folder(path: str | pathlib.Path) -> None:
+    """Raises ValueError where a path is taken, and not by a folder."""
+    if os.path.exists(path) and not os.path.isdir(path):
+        raise ValueError(f"{path}: expected a folder to write, found a file of that name")
+
+
 def check_may_replace(
     path: str | pathlib.Path, overwrite: bool, kind: FolderKind | None = None
 ) -> None:
@@ -157,10 +163,9 @@ def check_may_replace(
         ValueError: it is a file; it is not empty and `overwrite` is False or it is of another
             kind; or it can't be moved.
     """
+    check_folder(path)
     if not os.path.exists(path):
         return
-    if not os.path.isdir(path):
-        raise ValueError(f"{path}: expected a folder to write, found a file of that name")
     if os.listdir(path):
         if not overwrite:
             raise ValueError(f"{path}: exists already; choose another folder or give --overwrite")

@@ -1,20 +1,21 @@
-"""Segments scenes, or one scan of one's own.
+"""Segments scenes, or scans of one's own.
 
     python -m mtml_tf.predict --run_dir=R --data_dir=D --split=val --output_dir=P
     python -m mtml_tf.predict --model=rooms --scan=scan.ply --output_dir=P
+    python -m mtml_tf.predict --model=rooms --scan=scan1.ply,scan2.ply --output_dir=P
 
 Writes instances in the ScanNet benchmark's format, on the vertices of the scans.
 """
 
 import dataclasses
+import pathlib
 import time
-from typing import Any
 
 from absl import flags
 
 from mtml_tf import config_flags, files, program, timing
 from mtml_tf.config import EXECUTIONS, PRECISIONS, SegmentConfig
-from mtml_tf.scans import scan, semantic_input
+from mtml_tf.scans import scan, scan_file, semantic_input
 from mtml_tf.scoring.folders import PREDICTIONS
 
 FLAGS = flags.FLAGS
@@ -39,12 +40,18 @@ flags.DEFINE_enum(
 )
 flags.DEFINE_string("data_dir", None, "Data folder of the scenes; with --split.")
 flags.DEFINE_string("split", "val", "Split of the data folder.")
-flags.DEFINE_string("scan", None, "A scan (PLY, mesh or cloud) instead of a data folder.")
+flags.DEFINE_string(
+    "scan",
+    None,
+    "A scan (PLY, mesh or cloud) instead of a data folder. Several with commas between, or a "
+    "folder of them: each gets a folder of its name in --output_dir.",
+)
 flags.DEFINE_string(
     "labels",
     "",
     "File with the class of each vertex of the scan: text with an id in each line, or .npy with "
-    "ids [N] or class scores [N, classes]. By default the scan has them as a vertex property.",
+    "ids [N] or class scores [N, classes]. For several scans a folder with S.txt or S.npy for "
+    "S.ply. By default the scan has them as a vertex property.",
 )
 flags.DEFINE_enum(
     "scores",
@@ -65,10 +72,10 @@ flags.DEFINE_float(
 flags.DEFINE_bool("extras", True, "For a scan: a coloured PLY, a summary (JSON), a page (HTML).")
 flags.DEFINE_bool("html", True, "The page among the extras; it needs plotly.")
 flags.DEFINE_bool(
-    "timing", False, "Print how long each stage takes; a scan is segmented twice for that."
+    "timing", False, "Print how long each stage takes; a single scan is segmented twice for that."
 )
 flags.DEFINE_string("output_dir", None, "Folder for the predictions.")
-flags.DEFINE_bool("overwrite", False, "Replace an output folder that exists.")
+flags.DEFINE_bool("overwrite", False, "Replace output folders that exist.")
 # Unless given, the settings are those that the model was trained with.
 config_flags.define(SegmentConfig, config_flags.FROM_DATA, as_default=False)
 flags.adopt_module_key_flags(config_flags)
@@ -86,49 +93,55 @@ def main() -> None:
         if FLAGS[name].present and FLAGS.saved_model:
             raise flags.Error(f"expected --{name} together with --run_dir or --model only")
     changed = config_flags.read_given(SegmentConfig, config_flags.FROM_DATA)
-    reading = _how_to_read_the_scan()
-    inputs = (FLAGS.run_dir, FLAGS.saved_model, FLAGS.data_dir, FLAGS.scan, FLAGS.labels)
-    files.check_apart(FLAGS.output_dir, inputs)
-    files.check_may_replace(FLAGS.output_dir, FLAGS.overwrite, PREDICTIONS)
+    reading = _how_to_read_scans()
+    paths = [] if FLAGS.scan is None else scan_file.named_paths(FLAGS.scan)
+    scans: dict[pathlib.Path, scan_file.ScanFile] = {}
+    if paths:
+        scans = scan_file.output_folders(paths, FLAGS.output_dir, reading)
+        files.check_folder(FLAGS.output_dir)
+    inputs = (FLAGS.run_dir, FLAGS.saved_model, FLAGS.data_dir, FLAGS.labels, *paths)
+    for folder in scans or [FLAGS.output_dir]:
+        files.check_apart(folder, inputs)
+        files.check_may_replace(folder, FLAGS.overwrite, PREDICTIONS)
 
     start = time.perf_counter()
-    from mtml_tf.inference import exporting, models, prediction
+    from mtml_tf.inference import exporting, models, prediction, shipped
 
     imported = time.perf_counter()
     if FLAGS.saved_model:
         model = exporting.load_saved_model(FLAGS.saved_model)
-    elif FLAGS.model:
-        model = models.load_shipped_model(FLAGS.model, FLAGS.precision, FLAGS.execution)
     else:
-        model = models.load_model(FLAGS.run_dir, FLAGS.weights, FLAGS.precision, FLAGS.execution)
+        run_dir = shipped.find_shipped_model(FLAGS.model) if FLAGS.model else FLAGS.run_dir
+        model = models.load_model(run_dir, FLAGS.weights, FLAGS.precision, FLAGS.execution)
     segment = dataclasses.replace(model.config.segment, **changed)
     model = dataclasses.replace(model, config=dataclasses.replace(model.config, segment=segment))
     once = {"imports": imported - start, "load the model": time.perf_counter() - imported}
 
-    if FLAGS.scan is None:
-        times = prediction.predict_split(
-            model, FLAGS.data_dir, FLAGS.split, FLAGS.output_dir, FLAGS.overwrite
-        )
-        print(
-            f"{FLAGS.data_dir}: {len(times)} scenes of split '{FLAGS.split}', in {FLAGS.output_dir}"
-        )
-    else:
-        file = prediction.ScanFile(FLAGS.scan, **reading)
-        calls = [
-            prediction.predict_scan(
-                *(model, file, FLAGS.output_dir, FLAGS.overwrite or call > 0),
-                *(FLAGS.extras, FLAGS.html),
+    times = []
+    try:
+        if not scans:
+            times = prediction.predict_split(
+                model, FLAGS.data_dir, FLAGS.split, FLAGS.output_dir, FLAGS.overwrite
             )
-            for call in range(2 if FLAGS.timing else 1)
-        ]
-        count, times = calls[0][0], [seconds for _, seconds in calls]
-        print(f"{FLAGS.scan}: {count} instances, in {FLAGS.output_dir}")
-    if FLAGS.timing:
-        print(timing.encode_table(once, times), end="")
+            print(
+                f"{FLAGS.data_dir}: {len(times)} scenes of split '{FLAGS.split}', in "
+                f"{FLAGS.output_dir}"
+            )
+        # A single scan is timed twice: the first pays for tracing the graph.
+        for call in range(2 if FLAGS.timing and len(scans) == 1 else 1):
+            for folder, count, seconds in prediction.predict_scans(
+                model, scans, FLAGS.overwrite or call > 0, FLAGS.extras, FLAGS.html
+            ):
+                times.append(seconds)
+                if call == 0:
+                    print(f"{scans[folder].path}: {count} instances, in {folder}")
+    finally:
+        if FLAGS.timing and times:
+            print(timing.encode_table(once, times), end="")
 
 
-def _how_to_read_the_scan() -> dict[str, Any]:
-    """Returns how the scan is to be read; refuses flags that say nothing without one."""
+def _how_to_read_scans() -> scan_file.ScanFile:
+    """Returns how scans are to be read; refuses flags that say nothing without one."""
     names = ("labels", "scores", "label_property", "label_map", "up_axis", "scale")
     given = [name for name in (*names, "extras", "html") if FLAGS[name].present]
     if FLAGS.scan is None and given:
@@ -138,7 +151,8 @@ def _how_to_read_the_scan() -> dict[str, Any]:
     if "label_property" in given and FLAGS.labels:
         raise flags.Error("expected either --label_property or --labels")
     values = {name: FLAGS[name].value for name in names}
-    return {**values, "label_map": scan.parse_label_map(FLAGS.label_map)}
+    label_map = scan.parse_label_map(FLAGS.label_map)
+    return scan_file.ScanFile(FLAGS.scan or "", **{**values, "label_map": label_map})
 
 
 if __name__ == "__main__":

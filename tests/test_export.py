@@ -22,6 +22,7 @@ from mtml_tf.backend import tf
 from mtml_tf.classes import ClassSet, read_classes
 from mtml_tf.config import NetworkConfig, SegmentConfig
 from mtml_tf.inference import exporting, models
+from mtml_tf.inference.model_config import decode_model_config
 from mtml_tf.inference.models import Model, ModelConfig
 from mtml_tf.network.voxel_network import VoxelNetwork
 
@@ -182,7 +183,7 @@ def test_the_description_and_the_assets_tell_the_whole_model(place, signatures):
     assert values["class_kinds"].tolist() == [b"stuff", b"thing", b"thing"]
     assert values["has_direction"]
     assert values["version"] == __version__.encode()
-    assert models.decode_model_config(values["model"].decode()) == model.config
+    assert decode_model_config(values["model"].decode()) == model.config
     assets = folder / "exported" / "1" / "assets"
     assert read_classes(assets / "classes.csv") == NAMED
     assert json.loads((assets / "model.json").read_text()) == json.loads(values["model"])
@@ -375,7 +376,7 @@ def test_onnx_has_the_values_of_the_live_model(tmp_path):
     path = exporting.write_saved_model(model, tmp_path, with_onnx=True)
     session = onnxruntime.InferenceSession(str(path / "model.onnx"))
     text = session.get_modelmeta().custom_metadata_map["model"]
-    assert models.decode_model_config(text) == model.config
+    assert decode_model_config(text) == model.config
     for shape in ((2, 12, 8, 6, 3), (1, 2, 2, 2, 3), (1, 18, 10, 14, 3)):
         grid = np.random.default_rng(0).normal(size=shape).astype(np.float32)
         names = ["embedding", "direction"]

@@ -1,4 +1,4 @@
-"""Tests of predicting on one scan of one's own: whatever its file is like."""
+"""Tests of predicting on one scan of one's own, and of the program that does it."""
 
 import dataclasses
 import json
@@ -9,217 +9,30 @@ import sys
 
 import numpy as np
 import pytest
+from own_scans import (
+    CLASSES,
+    assert_finds_box_and_ball,
+    predict,
+    room,
+    tiny_model,
+    write_binary_ply,
+    write_text_ply,
+)
 
-from mtml_tf.classes import ClassSet
-from mtml_tf.config import NetworkConfig, SegmentConfig
-from mtml_tf.inference import models, prediction
-from mtml_tf.inference.models import Model, ModelConfig
-from mtml_tf.inference.prediction import ScanFile
-from mtml_tf.network.voxel_network import VoxelNetwork
+from mtml_tf.drawing.view_html import plotly_script
+from mtml_tf.inference import models, prediction, shipped
 from mtml_tf.scannet.submission import check_submission
 from mtml_tf.scans import ply, scan
+from mtml_tf.scans.scan_file import ScanFile
 from mtml_tf.scene import Instance, Scene
 from mtml_tf.scoring.benchmark_format import read_predictions, write_ground_truth
 from mtml_tf.scoring.folders import evaluate_folder
 from mtml_tf.scoring.summary import best_instances, summarize
 
-CLASSES = ClassSet((1, 2, 7), ("floor", "box", "ball"), ("stuff", "thing", "thing"))
-
 
 @pytest.fixture(scope="module")
 def model():
-    """A tiny one that was never trained: the parts of a label that touch are its proposals."""
-    segment = SegmentConfig(
-        thing_ids=(2, 7),
-        propose_clusters=False,
-        propose_cluster_components=False,
-        direction_weight=0.0,
-        feature_weight=0.0,
-    )
-    config = ModelConfig(NetworkConfig(3, width=1 / 16), segment, CLASSES, 0.1, True)
-    return Model(config, VoxelNetwork(config.network))
-
-
-def room():
-    """A floor of 2 x 2 m with a box and a ball on it: vertices, labels."""
-    x, y = (v.reshape(-1) for v in np.meshgrid(np.arange(0, 2, 0.05), np.arange(0, 2, 0.05)))
-    floor = np.stack([x, y, np.zeros_like(x)], axis=1)
-    rng = np.random.default_rng(0)
-    box = rng.uniform([0.3, 0.3, 0.1], [0.8, 0.8, 0.6], (800, 3))
-    ball = rng.uniform([1.3, 1.3, 0.1], [1.7, 1.7, 0.5], (500, 3))
-    labels = np.repeat([1, 2, 7], [len(floor), len(box), len(ball)])
-    return np.concatenate([floor, box, ball]), labels
-
-
-def write_text_ply(path, vertices, columns):
-    names = "".join(f"property {kind} {name}\n" for name, kind, _ in columns)
-    lines = [
-        " ".join(map(str, [*vertex, *(values[row] for _, _, values in columns)]))
-        for row, vertex in enumerate(vertices.tolist())
-    ]
-    path.write_text(
-        f"ply\nformat ascii 1.0\nelement vertex {len(vertices)}\n"
-        "property double x\nproperty double y\nproperty double z\n"
-        f"{names}end_header\n" + "\n".join(lines) + "\n"
-    )
-
-
-def write_binary_ply(path, vertices, labels, byte_order, place_type="f4", label_type="u2"):
-    types = {"f4": "float", "f8": "double", "u2": "ushort", "u1": "uchar", "i4": "int"}
-    fields = [(axis, byte_order + place_type) for axis in "xyz"]
-    table = np.zeros(len(vertices), [*fields, ("label", byte_order + label_type)])
-    for axis, name in enumerate("xyz"):
-        table[name] = vertices[:, axis]
-    table["label"] = labels
-    order = {"<": "little", ">": "big"}[byte_order]
-    header = f"ply\nformat binary_{order}_endian 1.0\nelement vertex {len(vertices)}\n"
-    header += "".join(f"property {types[place_type]} {axis}\n" for axis in "xyz")
-    header += f"property {types[label_type]} label\nend_header\n"
-    path.write_bytes(header.encode() + table.tobytes())
-
-
-def predict(model, path, folder, **reading):
-    prediction.predict_scan(model, ScanFile(str(path), **reading), folder, extras=False)
-    return read_predictions(folder, scan.read_scan(path).name, len(scan.read_scan(path).vertices))
-
-
-def assert_finds_box_and_ball(instances):
-    found = {i.class_id: len(i.indices) for i in instances}
-    assert found == {2: 800, 7: 500}
-
-
-@pytest.mark.parametrize("place_type", ["f4", "f8"])
-@pytest.mark.parametrize("byte_order", ["<", ">"])
-@pytest.mark.parametrize("label_type", ["u1", "u2", "i4"])
-def test_binary_files_of_all_kinds_without_colours_and_faces(
-    model, tmp_path, place_type, byte_order, label_type
-):
-    vertices, labels = room()
-    path = tmp_path / "room.ply"
-    write_binary_ply(path, vertices, labels, byte_order, place_type, label_type)
-    assert_finds_box_and_ball(predict(model, path, tmp_path / "out"))
-
-
-def test_an_ascii_file_with_a_property_of_another_name(model, tmp_path):
-    vertices, labels = room()
-    path = tmp_path / "room.ply"
-    write_text_ply(path, vertices, [("objectClass", "ushort", labels)])
-    found = predict(model, path, tmp_path / "out", label_property="objectClass")
-    assert_finds_box_and_ball(found)
-    with pytest.raises(ValueError, match=r"room\.ply: expected the vertex property 'kind', found"):
-        predict(model, path, tmp_path / "none", label_property="kind")
-
-
-def test_a_scan_without_labels_is_told_the_three_ways_there_are(model, tmp_path):
-    vertices, _ = room()
-    write_text_ply(tmp_path / "bare.ply", vertices, [])
-    with pytest.raises(ValueError, match="expected a class for every vertex, found none") as told:
-        predict(model, tmp_path / "bare.ply", tmp_path / "out")
-    for way in ("'label'", "--label_property", "--labels=FILE.txt", "--labels=FILE.npy"):
-        assert way in str(told.value)
-    assert not (tmp_path / "out").exists()
-
-
-@pytest.mark.parametrize("kind", ["text", "ids", "probabilities", "logits", "foreign ids"])
-def test_labels_from_a_file(model, tmp_path, kind):
-    vertices, labels = room()
-    write_text_ply(tmp_path / "bare.ply", vertices, [])
-    column = np.searchsorted([1, 2, 7], labels)
-    reading = {"labels": str(tmp_path / "given.npy")}
-    if kind == "text":
-        reading["labels"] = str(tmp_path / "given.txt")
-        np.savetxt(reading["labels"], labels, fmt="%d")
-    elif kind == "ids":
-        np.save(reading["labels"], labels)
-    elif kind == "foreign ids":
-        np.save(reading["labels"], labels + 100)
-        reading["label_map"] = {101: 1, 102: 2, 107: 7}
-    else:
-        scores = np.eye(3, dtype=np.float32)[column]
-        np.save(reading["labels"], scores * 9 if kind == "logits" else scores)
-        reading["scores"] = kind
-    found = predict(model, tmp_path / "bare.ply", tmp_path / "out", **reading)
-    assert_finds_box_and_ball(found)
-
-
-def test_vectors_of_features_have_their_class_ids_beside_them(model, tmp_path):
-    vertices, labels = room()
-    write_text_ply(tmp_path / "bare.ply", vertices, [])
-    np.save(tmp_path / "given.npy", np.zeros((len(labels), 5)))
-    reading = {"labels": str(tmp_path / "given.npy"), "scores": "features"}
-    with pytest.raises(ValueError, match=r"given\.txt: expected class ids beside them"):
-        predict(model, tmp_path / "bare.ply", tmp_path / "out", **reading)
-    np.savetxt(tmp_path / "given.txt", labels, fmt="%d")
-    with pytest.raises(ValueError, match=r"expected 3 input channels .* found 5"):
-        predict(model, tmp_path / "bare.ply", tmp_path / "out", **reading)
-    network = dataclasses.replace(model.config.network, input_channels=5)
-    of_five = Model(dataclasses.replace(model.config, network=network), VoxelNetwork(network))
-    found = predict(of_five, tmp_path / "bare.ply", tmp_path / "out", **reading)
-    assert_finds_box_and_ball(found)
-
-
-def test_a_label_map_is_refused_where_it_changes_nothing(model, tmp_path):
-    vertices, labels = room()
-    write_text_ply(tmp_path / "bare.ply", vertices, [])
-    np.save(tmp_path / "given.npy", np.eye(3)[np.searchsorted([1, 2, 7], labels)])
-    reading = {"labels": str(tmp_path / "given.npy"), "label_map": {8: 7}}
-    with pytest.raises(ValueError, match=r"given\.npy: .* table of probabilities.*--label_map"):
-        predict(model, tmp_path / "bare.ply", tmp_path / "out", **reading)
-
-
-def test_pickles_are_not_loaded(model, tmp_path):
-    vertices, labels = room()
-    write_text_ply(tmp_path / "bare.ply", vertices, [])
-    np.save(tmp_path / "given.npy", labels.astype(object), allow_pickle=True)
-    with pytest.raises(ValueError, match=r"given\.npy: .* Object arrays cannot be loaded"):
-        predict(model, tmp_path / "bare.ply", tmp_path / "out", labels=tmp_path / "given.npy")
-
-
-@pytest.mark.parametrize("ids", [-1, 0.5, 99])
-def test_the_scans_own_labels_are_left_out_beside_a_file(model, tmp_path, ids):
-    vertices, labels = room()
-    others = np.full(len(labels), ids, np.float32)
-    ply.write_ply(tmp_path / "a.ply", vertices, properties={"label": others, "instance": others})
-    np.save(tmp_path / "given.npy", labels)
-    reading = ScanFile(str(tmp_path / "a.ply"), labels=str(tmp_path / "given.npy"))
-    prediction.predict_scan(model, reading, tmp_path / "out")
-    written = scan.read_scan(tmp_path / "out" / "a.ply")
-    np.testing.assert_array_equal(written.semantic_ids, labels)
-    assert "ground truth" not in modes_of(tmp_path / "out" / "a.html")
-
-
-@pytest.mark.parametrize(
-    ("instance_of", "is_truth"),
-    [
-        (lambda labels: np.where(labels == 1, 0, labels), True),
-        (lambda labels: np.where(labels == 1, -1, labels), False),
-        (lambda labels: labels / 2, False),
-        (lambda labels: np.arange(len(labels)), False),
-    ],
-    ids=["instances", "-1 for none", "fractions", "more than ground truth can hold"],
-)
-def test_instances_of_the_scan_are_the_truth_where_they_can_be(
-    model, tmp_path, instance_of, is_truth
-):
-    vertices, labels = room()
-    properties = {"label": labels.astype("u2"), "instance": instance_of(labels).astype("f8")}
-    ply.write_ply(tmp_path / "a.ply", vertices, properties=properties)
-    prediction.predict_scan(model, ScanFile(str(tmp_path / "a.ply")), tmp_path / "out")
-    assert_finds_box_and_ball(read_predictions(tmp_path / "out", "a", len(labels)))
-    assert ("ground truth" in modes_of(tmp_path / "out" / "a.html")) == is_truth
-
-
-def modes_of(page):
-    text = page.read_text(encoding="utf-8")
-    return [name for name in ("semantic input", "ground truth") if f'{{"name": "{name}"' in text]
-
-
-def test_labels_of_another_scan_are_refused(model, tmp_path):
-    vertices, labels = room()
-    write_text_ply(tmp_path / "bare.ply", vertices, [])
-    np.savetxt(tmp_path / "given.txt", labels[1:], fmt="%d")
-    with pytest.raises(ValueError, match=r"given\.txt: expected 2900 class ids.* found 2899"):
-        predict(model, tmp_path / "bare.ply", tmp_path / "out", labels=tmp_path / "given.txt")
+    return tiny_model()
 
 
 @pytest.mark.parametrize("up_axis", list(scan.UP_AXES))
@@ -346,17 +159,6 @@ def test_coordinates_that_are_not_finite_are_refused(model, tmp_path):
         predict(model, tmp_path / "nan.ply", tmp_path / "out")
 
 
-def test_labels_that_the_model_does_not_know_are_refused(model, tmp_path):
-    vertices, labels = room()
-    write_binary_ply(tmp_path / "a.ply", vertices, labels + 1, "<")
-    with pytest.raises(ValueError, match=r"a\.ply: .*'label': expected class ids .*found") as told:
-        predict(model, tmp_path / "a.ply", tmp_path / "out")
-    assert "1 floor, 2 box, 7 ball" in str(told.value)
-    assert "--label_map" in str(told.value)
-    found = predict(model, tmp_path / "a.ply", tmp_path / "out", label_map={2: 1, 3: 2, 8: 7})
-    assert_finds_box_and_ball(found)
-
-
 def test_the_extras_are_in_the_units_and_axes_of_the_scan(model, tmp_path):
     vertices, labels = room()
     turned = vertices[:, [0, 2, 1]] * [1000, 1000, -1000]  # y up, millimetres
@@ -416,7 +218,8 @@ def test_without_plotly_the_page_alone_is_missing(model, tmp_path, monkeypatch):
     reading = ScanFile(str(tmp_path / "a.ply"))
     for name in ("plotly", "plotly.offline"):
         monkeypatch.setitem(sys.modules, name, None)
-    with pytest.raises(ImportError, match=r"needs plotly.* or give --nohtml"):
+    plotly_script.cache_clear()
+    with pytest.raises(ImportError, match=r"needs plotly.* do without the page \(--nohtml of"):
         prediction.predict_scan(model, reading, tmp_path / "out")
     assert not (tmp_path / "out").exists()
     prediction.predict_scan(model, reading, tmp_path / "out", html=False)
@@ -544,15 +347,18 @@ def test_features_that_are_probabilities_decide_the_class_of_a_voxel(model):
 
 def test_an_unknown_shipped_model_is_told_which_there_are():
     with pytest.raises(ValueError, match=r"comes with the package, one of .*, found 'office'"):
-        models.load_shipped_model("office")
+        shipped.find_shipped_model("office")
 
 
 def test_a_shipped_model_is_a_run_folder_that_is_loaded_by_name(run_dir, monkeypatch):
-    monkeypatch.setattr(models, "SHIPPED", run_dir.parent)
-    assert models.shipped_models() == ("tiny",)
+    monkeypatch.setattr(shipped, "SHIPPED", run_dir.parent)
+    assert shipped.shipped_models() == ("tiny",)
     vertices, labels = room()
     scene = Scene("s", vertices, semantic_ids=labels.astype(np.int32))
-    for loaded in (models.load_model("tiny"), models.load_shipped_model("tiny")):
+    for loaded in (
+        models.load_model("tiny"),
+        models.load_model(shipped.find_shipped_model("tiny")),
+    ):
         assert_finds_box_and_ball(prediction.segment_scan(scene, loaded))
     with pytest.raises(ValueError, match=r"one of \['tiny'\], found 'office'"):
-        models.load_shipped_model("office")
+        shipped.find_shipped_model("office")

@@ -129,6 +129,21 @@ def test_instances_come_best_first_with_scores_from_zero_to_one():
     assert 0 <= scores[-1] < scores[0] <= 1
 
 
+@pytest.mark.parametrize("coherent", [False, True])
+def test_weak_instances_are_left_out_and_change_nothing_for_the_others(coherent):
+    embedding, direction = perfect_outputs(SCENE)
+    noise = np.random.default_rng(0).normal(0, 2, direction.shape).astype(np.float32)
+    config = dataclasses.replace(CONFIG, coherent=coherent)
+    everything = segment(SCENE, embedding, direction + noise, config)
+    third = everything[2].score
+    strong = segment(
+        SCENE, embedding, direction + noise, dataclasses.replace(config, min_score=third)
+    )
+    assert 3 == len(strong) < len(everything)
+    assert as_sets(strong) == as_sets(everything[:3])
+    assert [i.score for i in strong] == [i.score for i in everything[:3]]
+
+
 def test_one_label_a_voxel_leaves_no_overlap():
     random = np.random.default_rng(0)
     embedding = random.normal(0, 1, (len(SCENE.coordinates), 4)).astype(np.float32)

@@ -10,7 +10,7 @@ import pytest
 import mtml_tf
 from mtml_tf.classes import SCANNET20
 from mtml_tf.config import SegmentConfig
-from mtml_tf.inference import models
+from mtml_tf.inference import models, shipped
 from mtml_tf.rooms import examples
 from mtml_tf.scans.toy import TOY_CLASSES
 
@@ -37,14 +37,14 @@ def best_ious(instances, instance_ids):
 
 
 def test_three_models_come_with_the_package_and_each_has_an_example():
-    assert models.shipped_models() == tuple(sorted(EXAMPLE_OF))
+    assert shipped.shipped_models() == tuple(sorted(EXAMPLE_OF))
     present = sorted(path.stem for path in (ROOT / "examples").glob("*.ply"))
     assert present == sorted(EXAMPLE_OF.values())
 
 
 @pytest.mark.parametrize("name", sorted(EXAMPLE_OF))
 def test_a_model_is_small_whole_and_described(name):
-    folder = models.SHIPPED / name
+    folder = shipped.SHIPPED / name
     assert sorted(
         str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()
     ) == [
@@ -53,7 +53,7 @@ def test_a_model_is_small_whole_and_described(name):
         "model.json",
     ]
     assert sum(path.stat().st_size for path in folder.rglob("*")) < 6e6
-    assert f"\n## {name}\n" in (models.SHIPPED / "README.md").read_text()
+    assert f"\n## {name}\n" in (shipped.SHIPPED / "README.md").read_text()
 
 
 def test_the_package_is_built_with_the_models():
@@ -61,12 +61,12 @@ def test_the_package_is_built_with_the_models():
     config.read(ROOT / "setup.cfg")
     patterns = config["options.package_data"]["mtml_tf"].split()
     taken = {path for pattern in patterns for path in (ROOT / "mtml_tf").glob(pattern)}
-    assert taken == {path for path in models.SHIPPED.rglob("*") if path.is_file()}
+    assert taken == {path for path in shipped.SHIPPED.rglob("*") if path.is_file()}
 
 
 @pytest.mark.parametrize("name", sorted(EXAMPLE_OF))
 def test_the_settings_are_the_defaults(name):
-    segment = models.load_shipped_model(name).config.segment
+    segment = models.load_model(shipped.find_shipped_model(name)).config.segment
     for field in ("bandwidths", "direction_weight", "feature_weight", "size_weight"):
         assert getattr(segment, field) == getattr(SegmentConfig(thing_ids=(1,)), field)
 
@@ -74,7 +74,7 @@ def test_the_settings_are_the_defaults(name):
 @pytest.mark.parametrize("name", sorted(EXAMPLE_OF))
 def test_an_example_has_labels_of_its_model_and_no_instances(name):
     scene = read_example(name)
-    classes = models.read_model_config(models.SHIPPED / name).classes
+    classes = models.read_model_config(shipped.SHIPPED / name).classes
     assert scene.instance_ids is None
     assert set(np.unique(scene.semantic_ids)) <= set(classes.ids)
     assert (ROOT / "examples" / f"{EXAMPLE_OF[name]}.ply").stat().st_size < 2e6

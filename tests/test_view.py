@@ -1,3 +1,5 @@
+"""Tests of mtml_tf.drawing.view and of the page that view_html makes of a view."""
+
 import base64
 import dataclasses
 import json
@@ -10,9 +12,9 @@ import pytest
 from scenes import BOX, CLASSES, FLOOR, TOWER
 
 from mtml_tf.classes import ClassSet
-from mtml_tf.drawing import view as views
 from mtml_tf.drawing.pictures import STUFF_COLOR, class_colors, instance_colors
-from mtml_tf.drawing.view import View, draw_view, encode_html, scan_view, thin, write_view
+from mtml_tf.drawing.view import View, draw_view, scan_view
+from mtml_tf.drawing.view_html import encode_html, plotly_script, thin, write_view
 from mtml_tf.scene import Instance, Scene
 
 # Ten points of floor, a box of four, a tower of six.
@@ -104,6 +106,24 @@ def test_predictions_are_listed_best_first_and_the_better_one_is_seen():
     np.testing.assert_array_equal(
         view.modes["instances"][TOWER_ROWS], instance_colors(np.ones(6, int))
     )
+
+
+@pytest.mark.parametrize(
+    ("changes", "found", "opening"),
+    [
+        ({}, [Instance(TOWER, 0.5, TOWER_ROWS)], "instances"),
+        ({}, [], "ground truth"),
+        ({"instance_ids": np.zeros(20, np.int32)}, [], "colour"),
+        ({"instance_ids": None}, [], "colour"),
+        ({"instance_ids": None, "colors": None}, [], "semantic input"),
+    ],
+    ids=["predicted", "true", "no objects", "no truth", "labels alone"],
+)
+def test_a_page_opens_on_the_instances_where_there_are_any(changes, found, opening):
+    view = scan_view(scan(**changes), found, CLASSES)
+    data = data_of(encode_html(view))
+    assert data["opening"] == opening
+    assert [mode["name"] for mode in data["modes"]] == list(view.modes)
 
 
 def test_ground_truth_given_apart_goes_before_the_scans_own():
@@ -258,6 +278,6 @@ def test_a_picture_shows_the_modes_side_by_side():
 
 def test_without_plotly_one_sentence_says_what_to_do(monkeypatch):
     monkeypatch.setitem(sys.modules, "plotly", None)
-    views._plotly_script.cache_clear()
+    plotly_script.cache_clear()
     with pytest.raises(ImportError, match="the page needs plotly, which comes with open3d"):
         encode_html(simple_view())

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from scenes import CLASSES, box_scene
 
-from mtml_tf.drawing.view import scan_view, write_view
+from mtml_tf.drawing.view import scan_view
+from mtml_tf.drawing.view_html import write_view
 from mtml_tf.scene import Instance, Scene
 
 pytestmark = pytest.mark.skipif(
@@ -80,7 +81,7 @@ def test_the_page_opens_without_errors_and_shows_all_points(page):
     path, view = page
     state = browser.read_state(path)
     assert state["errors"] == ""
-    assert (state["state"], state["mode"]) == ("drawn", "colour")
+    assert (state["state"], state["mode"]) == ("drawn", "instances")
     assert int(state["points"]) == len(view.points)
 
 

@@ -10,9 +10,9 @@ from scenes import BOX, CLASSES, FLOOR, box_scene, sparse_scene, write_folder
 from mtml_tf.config import DataConfig, NetworkConfig, SegmentConfig
 from mtml_tf.data.records import write_data_folder
 from mtml_tf.inference import models, viewing
-from mtml_tf.inference.prediction import ScanFile
 from mtml_tf.network.voxel_network import VoxelNetwork
 from mtml_tf.scans import ply, scan
+from mtml_tf.scans.scan_file import ScanFile
 from mtml_tf.scene import Instance, Scene
 from mtml_tf.scoring.benchmark_format import write_predictions
 

@@ -16,6 +16,7 @@ from mtml_tf import config_flags, files, program
 from mtml_tf.classes import read_classes
 from mtml_tf.config import DataConfig
 from mtml_tf.scans import scan
+from mtml_tf.scans.scan_file import ScanFile
 
 FLAGS = flags.FLAGS
 
@@ -88,9 +89,10 @@ def main() -> None:
             files.check_may_write(path, FLAGS.overwrite)
     classes = read_classes(FLAGS.classes) if FLAGS.classes else None
 
-    from mtml_tf.drawing import view as views
     from mtml_tf.drawing.png import write_png
-    from mtml_tf.inference import prediction, viewing
+    from mtml_tf.drawing.view import draw_view
+    from mtml_tf.drawing.view_html import write_view
+    from mtml_tf.inference import viewing
 
     if FLAGS.augmented:
         config = config_flags.read(DataConfig, leave_out=("batch_size",))
@@ -104,7 +106,7 @@ def main() -> None:
         )
     else:
         names = ("labels", "label_property", "up_axis", "scale")
-        scan_file = prediction.ScanFile(
+        scan_file = ScanFile(
             FLAGS.scan,
             label_map=scan.parse_label_map(FLAGS.label_map),
             **{name: FLAGS[name].value for name in names},
@@ -113,10 +115,10 @@ def main() -> None:
             scan_file, classes, FLAGS.prediction_dir, FLAGS.run_dir, FLAGS.min_vertices
         )
     if FLAGS.output_html:
-        views.write_view(FLAGS.output_html, view, FLAGS.overwrite)
+        write_view(FLAGS.output_html, view, FLAGS.overwrite)
         print(FLAGS.output_html)
     if FLAGS.output_png:
-        picture = views.draw_view(view, FLAGS.width, FLAGS.modes, FLAGS.quarter_turns)
+        picture = draw_view(view, FLAGS.width, FLAGS.modes, FLAGS.quarter_turns)
         write_png(pathlib.Path(FLAGS.output_png), picture, FLAGS.overwrite)
         print(f"{FLAGS.output_png}: {', '.join(FLAGS.modes or view.modes)}")
 

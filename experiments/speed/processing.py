@@ -29,6 +29,7 @@ from mtml_tf.data.records import DataFolder
 from mtml_tf.inference import models, prediction
 from mtml_tf.network.voxel_network import VoxelNetwork
 from mtml_tf.scans.scan import read_scan, write_scan
+from mtml_tf.scans.scan_file import ScanFile
 from mtml_tf.scans.voxels import voxelize
 from mtml_tf.scene import VoxelScene
 from mtml_tf.scoring.average_precision import ApTable
@@ -316,7 +317,7 @@ class WholePath:
 
 def build_path(path: WholePath) -> Callable[[], timing.Seconds]:
     """Returns a call from the scan's file to masks on disk; it gives the seconds of its stages."""
-    model, file = path.load_model(), prediction.ScanFile(path.scan)
+    model, file = path.load_model(), ScanFile(path.scan)
     holder = tempfile.TemporaryDirectory(prefix="benchmark_")
     numbers = itertools.count()
 

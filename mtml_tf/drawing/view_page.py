@@ -1,4 +1,4 @@
-"""The page of a view: its markup, style and script. What is shown comes as JSON from `view.py`."""
+"""The page of a view: markup, style and script. What is shown comes as JSON from `view_html`."""
 
 _STYLE = """
 :root { --ink: #23272e; --soft: #6b7280; --line: #e3e6ea; --accent: #2457c5; }
@@ -124,7 +124,7 @@ function colorsOf(mode) {  // decoded when first shown
 }
 
 // What is shown, as in the address.
-let mode = data.modes[0], queued = false;
+let mode = data.modes.find(each => each.name === data.opening), queued = false;
 const hidden = new Set();
 const isRest = new Uint8Array(count).fill(1);
 for (const instance of data.instances) for (const i of instance.members) isRest[i] = 0;

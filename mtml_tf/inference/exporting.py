@@ -36,7 +36,8 @@ from absl import logging
 from mtml_tf import __version__, files
 from mtml_tf.backend import keras, tf
 from mtml_tf.classes import ClassSet, encode_classes
-from mtml_tf.inference.models import Model, decode_model_config, encode_model_config
+from mtml_tf.inference.model_config import decode_model_config, encode_model_config
+from mtml_tf.inference.models import Model
 from mtml_tf.network.architecture import DilatedConv3D
 from mtml_tf.network.voxel_network import VoxelNetwork, network_inputs
 

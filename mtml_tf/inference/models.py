@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-import json
 import math
 import pathlib
 from collections.abc import Callable
@@ -12,9 +11,14 @@ from absl import logging
 
 from mtml_tf import files, timing
 from mtml_tf.backend import tf
-from mtml_tf.classes import ClassSet
-from mtml_tf.config import NetworkConfig, SegmentConfig
 from mtml_tf.data.pipeline import batch_of_one, num_channels
+from mtml_tf.inference import shipped
+from mtml_tf.inference.model_config import (
+    DESCRIPTION,
+    ModelConfig,
+    read_model_config,
+    write_model_config,
+)
 from mtml_tf.network.architecture import DIRECTION_SIZE
 from mtml_tf.network.blocks import Block, crop, halo, split_grid
 from mtml_tf.network.memory import MOST_VOXELS, available_memory, bytes_per_voxel, too_large
@@ -22,30 +26,24 @@ from mtml_tf.network.voxel_network import VoxelNetwork, network_inputs
 from mtml_tf.scene import Instance, VoxelScene
 from mtml_tf.segmentation.segment import segment
 
-DESCRIPTION = "model.json"
+# A run folder's model: its configuration, and its weights.
+__all__ = [
+    "BEST",
+    "CHECKPOINTS",
+    "DESCRIPTION",
+    "LAST",
+    "READ_ERRORS",
+    "Model",
+    "ModelConfig",
+    "load_model",
+    "read_model_config",
+    "write_model_config",
+    "write_weights",
+]
+
 BEST, LAST, CHECKPOINTS = "best", "last", "checkpoints"
-SHIPPED = pathlib.Path(__file__).parent.parent / "shipped"
 # What TensorFlow raises for a checkpoint that is damaged or does not fit.
 READ_ERRORS = (tf.errors.OpError, IndexError, AssertionError)
-
-
-@dataclasses.dataclass(frozen=True)
-class ModelConfig:
-    """What a model is, apart from its weights.
-
-    Attributes:
-        network: the network's configuration.
-        segment: the post-processing, with the size statistics of the training scenes.
-        classes: the input classes, in the order of the channels.
-        voxel_size: metres.
-        has_direction: False where the direction was not trained ('FE only'): it isn't used.
-    """
-
-    network: NetworkConfig
-    segment: SegmentConfig
-    classes: ClassSet
-    voxel_size: float
-    has_direction: bool
 
 
 @dataclasses.dataclass(frozen=True)
@@ -159,78 +157,10 @@ class Model:
         return lambda inputs: (of_features if "features" in inputs else of_channels)(inputs)
 
 
-def encode_model_config(config: ModelConfig) -> str:
-    """Returns the JSON text that `decode_model_config` reads back."""
-    return json.dumps(dataclasses.asdict(config), indent=1)
-
-
-def decode_model_config(text: str) -> ModelConfig:
-    """Returns the configuration of `encode_model_config`.
-
-    Raises:
-        ValueError, KeyError, TypeError: a text that it did not write.
-    """
-    fields = json.loads(text)
-    network, segment_fields = fields["network"], fields["segment"]
-    network["dilations"] = tuple(network["dilations"])
-    segment_fields["thing_ids"] = tuple(segment_fields["thing_ids"])
-    segment_fields["probability_ids"] = tuple(segment_fields.get("probability_ids", ()))
-    segment_fields["bandwidths"] = tuple(segment_fields["bandwidths"])
-    segment_fields["size_statistics"] = {
-        int(class_id): tuple(values)
-        for class_id, values in segment_fields["size_statistics"].items()
-    }
-    classes = {name: tuple(values) for name, values in fields["classes"].items()}
-    return ModelConfig(
-        network=NetworkConfig(**network),
-        segment=SegmentConfig(**segment_fields),
-        classes=ClassSet(**classes),
-        voxel_size=fields["voxel_size"],
-        has_direction=fields["has_direction"],
-    )
-
-
-def write_model_config(run_dir: str | pathlib.Path, config: ModelConfig) -> None:
-    """Writes `model.json` of a run folder."""
-    files.write_text(
-        pathlib.Path(run_dir) / DESCRIPTION, encode_model_config(config), overwrite=True
-    )
-
-
-def read_model_config(run_dir: str | pathlib.Path) -> ModelConfig:
-    """Returns the configuration in a run folder. Raises ValueError where there is none."""
-    path = pathlib.Path(run_dir) / DESCRIPTION
-    if not path.is_file():
-        raise ValueError(
-            f"{run_dir}: expected a run folder with {DESCRIPTION}, found "
-            f"{'none in it' if path.parent.is_dir() else 'no such folder'}; python -m "
-            "mtml_tf.train makes one"
-        )
-    try:
-        return decode_model_config(path.read_text(encoding="utf-8"))
-    except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{path}: expected a model's configuration, found: {error!r}") from error
-
-
 def write_weights(run_dir: str | pathlib.Path, name: str, network: VoxelNetwork) -> None:
     """Writes the network's weights as `<name>` (`best` or `last`) of a run folder."""
     with files.writing_folder(pathlib.Path(run_dir) / name, overwrite=True) as folder:
         tf.train.Checkpoint(network=network.dense).write(str(folder / "weights"))
-
-
-def shipped_models() -> tuple[str, ...]:
-    """Returns the names of the models that come with the package."""
-    return tuple(sorted(path.parent.name for path in SHIPPED.glob(f"*/{DESCRIPTION}")))
-
-
-def load_shipped_model(name: str, precision: str = "float32", execution: str = "occupied") -> Model:
-    """Loads a model that comes with the package. Raises ValueError where there is none such."""
-    if name not in shipped_models():
-        raise ValueError(
-            f"expected a model that comes with the package, one of {list(shipped_models())}, "
-            f"found '{name}'"
-        )
-    return load_model(SHIPPED / name, precision=precision, execution=execution)
 
 
 def load_model(
@@ -256,8 +186,8 @@ def load_model(
         ValueError: no run folder, or no weights in it.
     """
     run_dir = pathlib.Path(path)
-    if not run_dir.exists() and str(path) in shipped_models():
-        run_dir = SHIPPED / str(path)
+    if not run_dir.exists() and str(path) in shipped.shipped_models():
+        run_dir = shipped.find_shipped_model(str(path))
     config = read_model_config(run_dir)
     weights_path = _find_weights(run_dir, weights)
     network = VoxelNetwork(config.network, execution, precision)

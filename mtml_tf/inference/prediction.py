@@ -1,11 +1,10 @@
-"""From a trained model to files: scenes of a data folder, or one scan of one's own."""
+"""From a trained model to files: scenes of a data folder, or scans of one's own."""
 
 import dataclasses
-import importlib
 import json
 import math
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 from absl import logging
@@ -15,14 +14,15 @@ from mtml_tf import files, program, timing
 from mtml_tf.classes import ClassSet
 from mtml_tf.data.records import DataFolder
 from mtml_tf.drawing.pictures import instance_colors
-from mtml_tf.drawing.view import scan_view, write_view
+from mtml_tf.drawing.view import scan_view
+from mtml_tf.drawing.view_html import plotly_script, write_view
 from mtml_tf.inference.models import Model
 from mtml_tf.scans import scan, semantic_input
+from mtml_tf.scans.scan_file import ScanFile, read_labelled_scan
 from mtml_tf.scans.voxels import on_vertices, voxelize
 from mtml_tf.scene import Instance, Scene, VoxelScene
 from mtml_tf.scoring.benchmark_format import write_predictions
 from mtml_tf.scoring.folders import PREDICTIONS
-from mtml_tf.scoring.ground_truth import INSTANCES_PER_CLASS
 from mtml_tf.scoring.summary import best_instances, summarize
 
 # The vertex property of the coloured scan.
@@ -34,31 +34,6 @@ _MAX_VOXELS = 1 << 33
 _MANY_VOXELS = 1 << 24
 _MAX_SPACING = 4  # voxels
 _SPACING_SAMPLE = 1000
-
-
-@dataclasses.dataclass(frozen=True)
-class ScanFile:
-    """A scan of one's own, and how to read it.
-
-    Attributes:
-        path: a PLY file, mesh or point cloud.
-        labels: file with the class of every vertex (see `scans.semantic_input`); empty where the
-            scan has them as a vertex property.
-        scores: what a table of numbers in `labels` holds: `probabilities`, `logits`, or `features`
-            (then the class ids are in a `.txt` of the same name beside it).
-        label_property: name of the vertex property.
-        label_map: class ids to read as other ids.
-        up_axis: the axis that points up, such as `y` or `-z`.
-        scale: metres that one of the scan's units is.
-    """
-
-    path: str
-    labels: str = ""
-    scores: str = semantic_input.PROBABILITIES
-    label_property: str = scan.LABEL
-    label_map: Mapping[int, int] = dataclasses.field(default_factory=dict)
-    up_axis: str = "z"
-    scale: float = 1.0
 
 
 def segment_scan(scene: Scene, model: Model) -> list[Instance]:
@@ -90,7 +65,10 @@ def segment_scan(scene: Scene, model: Model) -> list[Instance]:
         voxel_scene.voxel_size,
         100 * np.isin(voxel_scene.semantic_ids, segment.thing_ids).mean(),
     )
-    instances = model.segment(voxel_scene)
+    return _on_scan(model.segment(voxel_scene), voxel_scene)
+
+
+def _on_scan(instances: list[Instance], voxel_scene: VoxelScene) -> list[Instance]:
     with timing.stage("onto the vertices"):
         return [on_vertices(instance, voxel_scene) for instance in instances]
 
@@ -122,12 +100,53 @@ def predict_split(
             with timing.recording() as seconds:
                 with timing.stage("read the record"):
                     scene = folder.scene(entry)
-                instances = model.segment(scene)
+                instances = _on_scan(model.segment(scene), scene)
                 with timing.stage("write the masks"):
-                    on_scan = [on_vertices(instance, scene) for instance in instances]
-                    write_predictions(output, scene.name, on_scan, scene.num_vertices)
+                    write_predictions(output, scene.name, instances, scene.num_vertices)
             times.append(seconds)
     return times
+
+
+def predict_scans(
+    model: Model,
+    scans: Mapping[pathlib.Path, ScanFile],
+    overwrite: bool = False,
+    extras: bool = True,
+    html: bool = True,
+) -> Iterator[tuple[pathlib.Path, int, timing.Seconds]]:
+    """Segments scans one after another, each as `predict_scan` does; goes on after a bad one.
+
+    Args:
+        model: a trained model.
+        scans: by the folders for what is found (see `scan_file.output_folders`), each of which
+            appears whole or not at all.
+        overwrite: replace folders that exist.
+        extras: write the extras too.
+        html: with the pages.
+
+    Yields:
+        For each scan its folder, how many instances there are, and the seconds of each stage.
+
+    Raises:
+        ValueError: at the end, which scans could not be segmented; why, is logged.
+        ImportError: see `predict_scan`.
+    """
+    failed = []
+    for folder, scan_file in program.progress(scans.items(), "scans", len(scans)):
+        try:
+            found = predict_scan(model, scan_file, folder, overwrite, extras, html)
+        except (ValueError, OSError, MemoryError) as error:
+            if len(scans) == 1:
+                raise
+            logging.error("%s", str(error) or f"{scan_file.path}: {type(error).__name__}")
+            failed.append(scan_file.path)
+        else:
+            yield folder, *found
+    if failed:
+        raise ValueError(
+            f"expected {len(scans)} scans to be segmented, found {len(failed)} that could not be "
+            f"(the log tells why, the others are written): {', '.join(failed)}"
+        )
 
 
 def predict_scan(
@@ -142,8 +161,9 @@ def predict_scan(
 
     The output folder gets `<scene>.txt` and `predicted_masks/` (benchmark format) and, as extras,
     `<scene>.ply` (the scan coloured by instance, with `label` and `instance` as vertex
-    properties), `<scene>.json` (see `scoring.summary`) and `<scene>.html` (see `drawing.view`).
-    Scores and submissions read the benchmark format only; extras do not disturb them.
+    properties), `<scene>.json` (see `scoring.summary`) and `<scene>.html` (see
+    `drawing.view_html`). Scores and submissions read the benchmark format only; extras do not
+    disturb them.
 
     Args:
         model: a trained model.
@@ -166,7 +186,7 @@ def predict_scan(
     ):
         if extras and html:
             with timing.stage("import plotly"):
-                _require_plotly()
+                plotly_script()
         with timing.stage("read the scan"):
             given = read_labelled_scan(scan_file, model.config.classes)
         metric = scan.in_metres(given, scan_file.up_axis, scan_file.scale)
@@ -183,108 +203,6 @@ def predict_scan(
                 view = scan_view(metric, instances, model.config.classes)
                 write_view(output / f"{given.name}.html", view)
     return len(instances), seconds
-
-
-def read_labelled_scan(scan_file: ScanFile, classes: ClassSet) -> Scene:
-    """Reads a scan with a class for every vertex, in its own units and axes.
-
-    Args:
-        scan_file: the scan.
-        classes: those that it may have.
-
-    Returns:
-        The scene; it keeps its instances only where they can be the truth of these classes.
-
-    Raises:
-        ValueError: no labels, labels of other classes, or a file that can't be read.
-    """
-    if scan_file.labels:
-        return _read_with_label_file(scan_file, classes)
-    name = scan_file.label_property
-    scene = scan.read_scan(scan_file.path, scan_file.label_map, name, need_instances=False)
-    if scene.semantic_ids is None:
-        raise ValueError(
-            f"{scan_file.path}: expected a class for every vertex, found none; give it as a vertex "
-            f"property '{scan.LABEL}' (or name yours by --label_property), by --labels=FILE.txt "
-            "with an id in each line, or by --labels=FILE.npy with ids or class probabilities"
-        )
-    _check_ids(f"{scan_file.path}: vertex property '{name}'", scene, classes)
-    if name != scan.LABEL:  # the instances are the truth of the classes beside them
-        return dataclasses.replace(scene, instance_ids=None)
-    return without_too_many_instances(scene)
-
-
-def read_any_scan(scan_file: ScanFile, classes: ClassSet | None) -> Scene:
-    """Reads a scan, labelled or not, in its own units and axes.
-
-    Args:
-        scan_file: the scan.
-        classes: those that it may have; None for any.
-
-    Raises:
-        ValueError: see `read_labelled_scan`; labels in a file of their own, of any classes.
-    """
-    if scan_file.labels:
-        if classes is None:
-            raise ValueError(
-                f"{scan_file.labels}: expected the classes of the labels, found none; give "
-                "--classes or --run_dir"
-            )
-        return _read_with_label_file(scan_file, classes)
-    name = scan_file.label_property
-    scene = scan.read_scan(scan_file.path, scan_file.label_map, name, need_instances=False)
-    if classes is not None and scene.semantic_ids is not None:
-        _check_ids(f"{scan_file.path}: vertex property '{name}'", scene, classes)
-    return without_too_many_instances(scene)
-
-
-def without_too_many_instances(scene: Scene) -> Scene:
-    """Returns the scene without its instances where a ground truth could not hold them all."""
-    if scene.instance_ids is None:
-        return scene
-    count = len(np.unique(scene.instance_ids))
-    if count < INSTANCES_PER_CLASS:
-        return scene
-    logging.info(
-        "scene %s: expected fewer than %d instances, found %d; taken as a scan without",
-        scene.name,
-        INSTANCES_PER_CLASS,
-        count,
-    )
-    return dataclasses.replace(scene, instance_ids=None)
-
-
-def _read_with_label_file(scan_file: ScanFile, classes: ClassSet) -> Scene:
-    scene = scan.read_scan(scan_file.path, label_property="", need_instances=False)
-    path, count = pathlib.Path(scan_file.labels), len(scene.vertices)
-    if scan_file.scores == semantic_input.FEATURES:
-        semantic = semantic_input.read_semantic_input(
-            path.parent, path.stem, count, classes, scan_file.scores
-        )
-    else:
-        semantic = semantic_input.read_semantic_file(
-            path, count, classes, scan_file.scores, scan_file.label_map
-        )
-    if semantic.features is not None and scan_file.label_map:
-        raise ValueError(
-            f"{path}: expected class ids together with a label map, found a table of "
-            f"{scan_file.scores}, whose columns it does not change; leave --label_map out"
-        )
-    return dataclasses.replace(
-        scene,
-        semantic_ids=semantic.semantic_ids,
-        features=semantic.features,
-        instance_ids=None,  # the truth of other classes than these
-    )
-
-
-def _check_ids(owner: str, scene: Scene, classes: ClassSet) -> None:
-    """Raises ValueError, naming `owner`, for class ids that the model does not know."""
-    try:
-        classes.channels_of(np.asarray(scene.semantic_ids))
-    except ValueError as error:
-        remedy = semantic_input.remedy_of_other_ids(classes)
-        raise ValueError(f"{owner}: {error}; {remedy}") from error
 
 
 def voxelize_for(scene: Scene, model: Model) -> VoxelScene:
@@ -343,18 +261,9 @@ def _why_nothing(scene: Scene, model: Model) -> str:
     return (
         f"the scan measures {_times(np.ptp(scene.vertices, axis=0))} m (see --scale), {count} of "
         f"its voxels of {config.voxel_size:g} m have a class with instances, and an instance needs "
-        f"{config.segment.min_voxels} (--min_voxels)"
+        f"{config.segment.min_voxels} (--min_voxels) and a score of {config.segment.min_score:g} "
+        "(--min_score)"
     )
-
-
-def _require_plotly() -> None:
-    try:
-        importlib.import_module("plotly.offline")
-    except ImportError as error:
-        raise ImportError(
-            f"the page needs plotly, which comes with open3d ({error}); install the requirements "
-            "again or give --nohtml"
-        ) from error
 
 
 def _write_extras(

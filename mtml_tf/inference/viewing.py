@@ -17,6 +17,7 @@ from mtml_tf.inference import prediction
 from mtml_tf.inference.models import Model, load_model
 from mtml_tf.scannet import reader
 from mtml_tf.scans import scan
+from mtml_tf.scans.scan_file import ScanFile, read_any_scan, read_labelled_scan
 from mtml_tf.scans.voxels import devoxelize, on_vertices
 from mtml_tf.scene import Instance, Scene, VoxelScene
 from mtml_tf.scoring.benchmark_format import read_predictions
@@ -28,7 +29,7 @@ _APART = 4  # voxels between draws that stand side by side
 
 
 def view_scan(
-    scan_file: prediction.ScanFile,
+    scan_file: ScanFile,
     classes: ClassSet | None = None,
     prediction_dir: Path = "",
     run_dir: Path = "",
@@ -50,9 +51,9 @@ def view_scan(
     model = load_model(run_dir) if run_dir else None
     if model is not None:
         classes = classes or model.config.classes
-        given = prediction.read_labelled_scan(scan_file, model.config.classes)
+        given = read_labelled_scan(scan_file, model.config.classes)
     else:
-        given = prediction.read_any_scan(scan_file, classes)
+        given = read_any_scan(scan_file, classes)
         classes = classes or _classes_of(given)
     scene = scan.in_metres(given, scan_file.up_axis, scan_file.scale)
     voxel_scene = None if model is None else prediction.voxelize_for(scene, model)

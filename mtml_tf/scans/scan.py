@@ -46,6 +46,11 @@ def parse_label_map(text: str) -> dict[int, int]:
     return label_map
 
 
+def scene_name(path: str | pathlib.Path) -> str:
+    """Returns the name of a scan's scene: that of its file, spaces replaced by `_`."""
+    return re.sub(r"\s+", "_", pathlib.Path(path).stem)
+
+
 def read_scan(
     path: str | pathlib.Path,
     label_map: Mapping[int, int] | None = None,
@@ -59,7 +64,7 @@ def read_scan(
     (0 none) of any type, as long as their values are whole numbers.
 
     Args:
-        path: the file; its stem, spaces replaced by `_`, becomes the scene's name.
+        path: the file; the scene gets its `scene_name`.
         label_map: class ids of the file to read as other ids; ids that it lacks stay as they are.
         label_property: name of the vertex property that holds the class ids; one of another name
             than the usual must be there. Empty: class ids are left out, whatever the file has.
@@ -110,7 +115,7 @@ def read_scan(
                 raise
             logging.info("%s; taken as a scan without instances", error)
     return Scene(
-        name=re.sub(r"\s+", "_", pathlib.Path(path).stem),
+        name=scene_name(path),
         vertices=vertices,
         colors=colors,
         faces=elements.get("faces"),

@@ -73,7 +73,7 @@ def propose(
 ) -> Proposals:
     """Finds, labels and scores the proposals. Arguments and errors are those of `segment`.
 
-    Of `config`, the weights, `suppression_iou` and `coherent` have no influence here.
+    Of `config`, the weights, `suppression_iou`, `min_score` and `coherent` have no influence here.
     """
     _check_rows(voxel_scene, "embedding", embedding)
     if direction is not None:
@@ -115,7 +115,7 @@ def select(proposals: Proposals, config: SegmentConfig) -> list[Instance]:
 
     Args:
         proposals: what `propose` returns.
-        config: the weights, `suppression_iou`, `min_voxels` and `coherent` are used.
+        config: the weights, `suppression_iou`, `min_voxels`, `min_score` and `coherent` are used.
 
     Returns:
         Instances, best first.
@@ -134,7 +134,7 @@ def select(proposals: Proposals, config: SegmentConfig) -> list[Instance]:
     size = np.array([len(indices) for indices in proposals.indices], np.int64)
     first = np.array([indices[0] for indices in proposals.indices], np.int64)
     order = np.lexsort((first, -size, -score))
-    order = order[size[order] >= config.min_voxels]
+    order = order[(size[order] >= config.min_voxels) & (score[order] >= config.min_score)]
     ranked = [proposals.indices[row] for row in order]
     order = order[suppress(ranked, proposals.class_ids[order], config.suppression_iou)]
     chosen = [(row, proposals.indices[row]) for row in order]
