@@ -17,15 +17,6 @@ def test_the_shapes_are_the_papers():
     assert toy.TOY_CLASSES.thing_ids == (2, 3, 4, 5, 6)
 
 
-def test_an_unturned_box_has_its_edges_number_of_cells():
-    for edges in toy.EDGES.values():
-        for centre in ([32.0, 32.0], [20.3, 40.77]):
-            footprint = toy.box_footprint((64, 64), np.array(centre), edges, yaw=0.0)
-            rows, columns = np.flatnonzero(footprint.any(1)), np.flatnonzero(footprint.any(0))
-            assert (np.ptp(rows) + 1, np.ptp(columns) + 1) == edges[:2]
-            assert footprint.sum() == edges[0] * edges[1]
-
-
 def test_turned_boxes_keep_their_volume():
     for scene in scenes():
         for instance_id in range(1, scene.instance_ids.max() + 1):

@@ -12,7 +12,7 @@ from scipy import ndimage
 
 from mtml_tf import files
 from mtml_tf.rooms import making
-from mtml_tf.scans import scan, toy
+from mtml_tf.scans import contact, scan, toy
 from mtml_tf.scene import Scene
 
 Array = np.ndarray
@@ -191,14 +191,15 @@ def _draw_solid(rng: Rng) -> _Solid:
 
 def _slide(solid: _Solid, goal: Array, covered: Array) -> _Solid:
     """Moves a solid straight towards a place as far as nothing is in its way."""
+
+    def footprint_at(centre: Array) -> Array:
+        footprint = _footprint(dataclasses.replace(solid, centre=centre), covered.shape)
+        return np.zeros_like(covered) if footprint is None else footprint
+
     steps = int(np.linalg.norm(goal - solid.centre) / _FOOTPRINT_CELL)
-    for place in np.linspace(solid.centre, goal, steps + 2):
-        moved = dataclasses.replace(solid, centre=place)
-        footprint = _footprint(moved, covered.shape)
-        if footprint is not None and (footprint & covered).any():
-            break
-        solid = moved
-    return solid
+    path = np.linspace(solid.centre, goal, steps + 2)
+    centre = contact.last_free(path, footprint_at, covered)
+    return solid if centre is None else dataclasses.replace(solid, centre=centre)
 
 
 def _footprint(solid: _Solid, shape: tuple[int, ...]) -> Array | None:
@@ -212,7 +213,7 @@ def _footprint(solid: _Solid, shape: tuple[int, ...]) -> Array | None:
         radius = solid.size[0] / 2 / _FOOTPRINT_CELL
         return np.hypot(x + 0.5 - centre[0], y + 0.5 - centre[1]) < radius
     length, width = (round(edge / _FOOTPRINT_CELL) for edge in solid.size[:2])
-    return toy.box_footprint(shape, centre, (length, width, 1), solid.yaw)
+    return contact.box_footprint(shape, centre, (length, width, 1), solid.yaw)
 
 
 # The camera.

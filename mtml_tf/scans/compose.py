@@ -14,15 +14,14 @@ import pathlib
 from collections.abc import Sequence
 
 import numpy as np
-import scipy.spatial
 
 from mtml_tf import files, parallel, program
 from mtml_tf.classes import ClassSet
-from mtml_tf.scans import preparing, scan
+from mtml_tf.scans import contact, preparing, scan
+from mtml_tf.scans.visibility import visible
 from mtml_tf.scene import Scene
 
 _CELL = 0.005  # m, footprints are compared in squares of this size
-_STEP = 0.0005  # m, precision with which an object is moved into contact
 _TILE = 0.04  # m, the table is laid in squares of this size
 _MARGIN = 0.12  # m, table around the objects
 _SHEET = 0.01  # m, within this much of its highest points, an object's top counts as one plane
@@ -160,7 +159,9 @@ def compose_scene(
         keep = visible(
             np.concatenate([part.points for part in parts]),
             np.append((low + high) / 2, 0.0),
-            config,
+            config.camera_azimuth_degrees,
+            config.camera_elevation_degrees,
+            config.camera_distance,
         )
         ends = np.cumsum([len(part.points) for part in parts])[:-1]
         kept = np.split(keep, ends)
@@ -254,43 +255,6 @@ def _write_composed(
     scan.write_scan(folder / f"{name}.ply", scene)
 
 
-def visible(points: np.ndarray, target: np.ndarray, config: ComposeConfig) -> np.ndarray:
-    """Returns bool [N], True for the points that the camera sees.
-
-    Every point covers 3 x 3 pixels of a coarse depth image; a point well behind the nearest depth
-    of its pixel is hidden. The camera looks at `target` [3], metres.
-    """
-    pixel, tolerance = 0.0025, 0.015  # m at the distance of the target: half a scan's spacing
-    azimuth = np.radians(config.camera_azimuth_degrees)
-    elevation = np.radians(config.camera_elevation_degrees)
-    back = np.array(
-        [
-            np.cos(elevation) * np.cos(azimuth),
-            np.cos(elevation) * np.sin(azimuth),
-            np.sin(elevation),
-        ]
-    )
-    right = np.array([-np.sin(azimuth), np.cos(azimuth), 0.0])
-    axes = np.stack([right, np.cross(back, right), -back], axis=1)
-    seen = (points - (target + config.camera_distance * back)) @ axes
-    depth = seen[:, 2]
-    in_front = depth > 0.05
-    columns = seen[:, :2] / np.maximum(depth, 0.05)[:, None] * config.camera_distance / pixel
-    columns = np.floor(columns).astype(np.int64)
-    columns -= columns[in_front].min(axis=0, initial=0) - 1
-    width, height = columns[in_front].max(axis=0, initial=0) + 2
-    nearest = np.full((width, height), np.inf)
-    for right_by in (-1, 0, 1):
-        for up_by in (-1, 0, 1):
-            cell = (columns[in_front, 0] + right_by, columns[in_front, 1] + up_by)
-            np.minimum.at(nearest, cell, depth[in_front])
-    result = in_front.copy()
-    result[in_front] &= (
-        depth[in_front] <= nearest[columns[in_front, 0], columns[in_front, 1]] + tolerance
-    )
-    return result
-
-
 def _table_mask(source: Scene, classes: ClassSet) -> np.ndarray:
     semantic_ids = np.asarray(source.semantic_ids)
     return (semantic_ids > 0) & ~classes.is_thing(semantic_ids)
@@ -345,50 +309,21 @@ def _place(
         return
     touch = choice < config.stack_probability + config.touch_probability
     gap = rng.uniform(*(config.contact_gap if touch else config.free_gap))
+    standing = np.concatenate([other.points for other in placed])
     for _ in range(_ATTEMPTS):
         target = placed[rng.integers(len(placed))].points[:, :2]
         low, high = target.min(axis=0), target.max(axis=0)
         # Aims off the middle, so that objects meet at corners and along parts of their sides.
         aim = (low + high) / 2 + rng.uniform(-0.35, 0.35, 2) * (high - low)
         angle = rng.uniform(0, 2 * np.pi)
-        shift = slide(placed, piece, aim, np.array([np.cos(angle), np.sin(angle)]), gap)
+        direction = np.array([np.cos(angle), np.sin(angle)])
+        shift = contact.slide_points(standing, piece.points, aim, direction, gap)
         if shift is not None:
             placed.append(piece.at(shift[0], shift[1], 0.0))
             return
     # Beyond everything along x nothing is in the way.
     right = max(other.points[:, 0].max() for other in placed)
     placed.append(piece.at(right + gap - piece.points[:, 0].min(), 0.0, 0.0))
-
-
-def slide(
-    placed: Sequence[_Piece], piece: _Piece, aim: np.ndarray, direction: np.ndarray, gap: float
-) -> np.ndarray | None:
-    """Moves an object from far away towards `aim` until the footprints are `gap` apart.
-
-    Each step is as long as the present distance allows, so that nothing is jumped over.
-
-    Args:
-        placed: objects that stand.
-        piece: the object to move, around x = y = 0.
-        aim: [2], metres, where it is moved to if nothing stops it.
-        direction: [2], unit vector from `aim` to where it comes from.
-        gap: distance of the footprints at which it stops, metres.
-
-    Returns:
-        [2], metres, by how much to move it, or None if it reaches `aim` without meeting anything.
-    """
-    standing = _outline(np.concatenate([other.points for other in placed]))
-    tree = scipy.spatial.cKDTree(standing)
-    moving = _outline(piece.points)
-    radius = np.linalg.norm(moving, axis=1).max()
-    travel = np.linalg.norm(standing - aim, axis=1).max() + radius + gap + _STEP
-    while travel > 0:
-        shift = aim + travel * direction
-        distance = tree.query(moving + shift)[0].min()
-        if distance <= gap + _STEP:
-            return shift
-        travel -= max(distance - gap, _STEP)
-    return None
 
 
 def _stack(placed: list[_Piece], piece: _Piece, rng: np.random.Generator) -> bool:
@@ -470,12 +405,6 @@ def _stands(piece: _Piece) -> bool:
 
 def _without(piece: _Piece, keep: np.ndarray) -> _Piece:
     return dataclasses.replace(piece, points=piece.points[keep], colors=piece.colors[keep])
-
-
-def _outline(points: np.ndarray) -> np.ndarray:
-    """Returns [n, 2] a footprint's points, at most one in a square of 2 mm."""
-    flat = points[:, :2]
-    return flat[np.unique(np.floor(flat / 0.002).astype(np.int64), axis=0, return_index=True)[1]]
 
 
 def _cells(points: np.ndarray, unique: bool = True) -> np.ndarray:

@@ -11,6 +11,7 @@ import numpy as np
 
 from mtml_tf import parallel
 from mtml_tf.classes import STUFF, THING, ClassSet
+from mtml_tf.scans import contact
 from mtml_tf.scene import VoxelScene
 
 Array = np.ndarray
@@ -146,7 +147,7 @@ def _place(
             if footprint is not None:
                 return footprint
             continue
-        footprint = box_footprint(plane.shape, rng.uniform(reach, limits), edges, yaw)
+        footprint = contact.box_footprint(plane.shape, rng.uniform(reach, limits), edges, yaw)
         if not plane[_grown(footprint)].any():
             return footprint
     return None
@@ -167,35 +168,20 @@ def _slide(
     angle = rng.uniform(0, 2 * np.pi)
     heading = np.array([np.cos(angle), np.sin(angle)])
     start = np.argwhere(neighbour).mean(axis=0) + 0.5
-    for distance in np.arange(min(edges[:2]) / 2, sum(plane.shape), _SLIDE_STEP):
-        centre = start + distance * heading
-        if np.any(centre < reach) or np.any(centre > np.array(plane.shape) - reach):
-            return None
-        footprint = box_footprint(plane.shape, centre, edges, yaw)
-        if not (footprint & neighbour).any():
-            is_free = not plane[footprint].any()
-            return footprint if is_free and (_grown(footprint) & neighbour).any() else None
-    return None
+    distances = np.arange(min(edges[:2]) / 2, sum(plane.shape), _SLIDE_STEP)
+    path = start + distances[:, None] * heading
+    is_inside = np.all((path >= reach) & (path <= np.array(plane.shape) - reach), axis=1)
+    path = path[: np.argmin(is_inside)]  # the last place is outside
 
+    def footprint_at(centre: Array) -> Array:
+        return contact.box_footprint(plane.shape, centre, edges, yaw)
 
-def box_footprint(
-    shape: tuple[int, ...], centre: Array, edges: tuple[int, int, int], yaw: float
-) -> Array:
-    """Returns bool [X, Y]: the cells whose middle lies in the turned rectangle.
-
-    Args:
-        shape: (X, Y), cells.
-        centre: float [2], cells.
-        edges: of the box, of which x and y are used.
-        yaw: radians.
-    """
-    x = np.arange(shape[0])[:, None] + 0.5 - centre[0]
-    y = np.arange(shape[1])[None, :] + 0.5 - centre[1]
-    along = np.cos(yaw) * x + np.sin(yaw) * y
-    across = np.cos(yaw) * y - np.sin(yaw) * x
-    # Half open, so that an unturned box has its edges' number of cells wherever it lies.
-    half = np.array(edges[:2]) / 2
-    return (-half[0] <= along) & (along < half[0]) & (-half[1] <= across) & (across < half[1])
+    centre = contact.first_free(path, footprint_at, neighbour)
+    if centre is None:
+        return None
+    footprint = footprint_at(centre)
+    is_free = not plane[footprint].any()
+    return footprint if is_free and (_grown(footprint) & neighbour).any() else None
 
 
 def _grown(footprint: Array) -> Array:
