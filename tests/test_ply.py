@@ -14,25 +14,10 @@ from hypothesis.extra import numpy as numpy_strategies
 from mtml_tf.scans import ply
 
 FORMATS = {"ascii": "", "binary_little_endian": "<", "binary_big_endian": ">"}
-TYPES = {
-    "char": "i1",
-    "int8": "i1",
-    "uchar": "u1",
-    "uint8": "u1",
-    "short": "i2",
-    "int16": "i2",
-    "ushort": "u2",
-    "uint16": "u2",
-    "int": "i4",
-    "int32": "i4",
-    "uint": "u4",
-    "uint32": "u4",
-    "float": "f4",
-    "float32": "f4",
-    "double": "f8",
-    "float64": "f8",
-}
-CODES = {"i1": "b", "u1": "B", "i2": "h", "u2": "H", "i4": "i", "u4": "I", "f4": "f", "f8": "d"}
+OLD_NAMES = ("char", "uchar", "short", "ushort", "int", "uint", "float", "double")
+NEW_NAMES = ("int8", "uint8", "int16", "uint16", "int32", "uint32", "float32", "float64")
+# For each type the code that `struct` and NumPy share.
+CODES = dict(zip(OLD_NAMES + NEW_NAMES, 2 * "bBhHiIfd", strict=True))
 
 
 def encode(form, elements, newline="\n"):
@@ -55,7 +40,7 @@ def encode(form, elements, newline="\n"):
                 body += " ".join(repr(value) for _, value in values).encode() + b"\n"
             else:
                 for kind, value in values:
-                    body += struct.pack(FORMATS[form] + CODES[TYPES[kind]], value)
+                    body += struct.pack(FORMATS[form] + CODES[kind], value)
     header.append("end_header")
     return (newline.join(header) + newline).encode() + body
 
@@ -75,9 +60,9 @@ TRIANGLES = [(("uchar", "int"), "vertex_indices")]
 @hypothesis.given(data=strategies.data())
 def test_every_scalar_type_is_read_as_it_was_written(form, data):
     kinds = data.draw(
-        strategies.lists(strategies.sampled_from(list(TYPES)), min_size=1, max_size=6)
+        strategies.lists(strategies.sampled_from(list(CODES)), min_size=1, max_size=6)
     )
-    dtype = np.dtype([(f"p{i}", TYPES[kind]) for i, kind in enumerate(kinds)])
+    dtype = np.dtype([(f"p{i}", CODES[kind]) for i, kind in enumerate(kinds)])
     count = data.draw(strategies.integers(0, 5))
     columns = [
         data.draw(

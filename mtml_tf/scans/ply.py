@@ -12,51 +12,15 @@ from collections.abc import Mapping
 import numpy as np
 
 from mtml_tf import files
+from mtml_tf.scans.ply_header import (
+    MAX_HEADER_BYTES,
+    NAMES,
+    Element,
+    Property,
+    parse_header,
+)
 
-_TYPES = {
-    "char": "i1",
-    "int8": "i1",
-    "uchar": "u1",
-    "uint8": "u1",
-    "short": "i2",
-    "int16": "i2",
-    "ushort": "u2",
-    "uint16": "u2",
-    "int": "i4",
-    "int32": "i4",
-    "uint": "u4",
-    "uint32": "u4",
-    "float": "f4",
-    "float32": "f4",
-    "double": "f8",
-    "float64": "f8",
-}
-_NAMES = {np.dtype(code): name for name, code in reversed(_TYPES.items())}
-_BYTE_ORDERS = {"ascii": "=", "binary_little_endian": "<", "binary_big_endian": ">"}
-# A header is a few lines; a file without an end_header is not searched to its last byte.
-_MAX_HEADER_BYTES = 1 << 20
-_END_OF_HEADER = re.compile(rb"^end_header[ \t]*\r?\n", re.MULTILINE)
 _FACE_LISTS = ("vertex_indices", "vertex_index")
-
-
-@dataclasses.dataclass(frozen=True)
-class _Property:
-    name: str
-    dtype: np.dtype
-    count_dtype: np.dtype | None = None  # of the length, for a list property
-
-
-@dataclasses.dataclass(frozen=True)
-class _Element:
-    name: str
-    count: int
-    properties: tuple[_Property, ...]
-
-    @property
-    def min_row(self) -> tuple[int, int]:
-        """Bytes and values of a row whose lists are all empty."""
-        dtypes = [item.count_dtype or item.dtype for item in self.properties]
-        return sum(dtype.itemsize for dtype in dtypes), len(dtypes)
 
 
 def read_ply(path: str | pathlib.Path) -> dict[str, np.ndarray]:
@@ -76,13 +40,9 @@ def read_ply(path: str | pathlib.Path) -> dict[str, np.ndarray]:
             bytes than the header promises (found before anything is allocated), a value that does
             not fit its type, or a face that names a vertex that does not exist.
     """
-    path = pathlib.Path(path)
-    if not path.is_file():
-        raise ValueError(
-            f"{path}: expected a PLY file, found {'a folder' if path.is_dir() else 'no such file'}"
-        )
+    path = _existing(path)
     content = path.read_bytes()
-    byte_order, elements, start = _parse_header(path, content)
+    byte_order, elements, start = parse_header(path, content)
     body: bytes | memoryview = memoryview(content)[start:]
     _check_size(path, elements, len(body), byte_order == "=")
     if byte_order == "=":
@@ -109,13 +69,9 @@ def read_vertex_count(path: str | pathlib.Path) -> int:
     Raises:
         ValueError: no such file, not a PLY file, a damaged header, or one without vertices.
     """
-    path = pathlib.Path(path)
-    if not path.is_file():
-        raise ValueError(
-            f"{path}: expected a PLY file, found {'a folder' if path.is_dir() else 'no such file'}"
-        )
+    path = _existing(path)
     with path.open("rb") as file:
-        _, elements, _ = _parse_header(path, file.read(_MAX_HEADER_BYTES))
+        _, elements, _ = parse_header(path, file.read(MAX_HEADER_BYTES))
     for element in elements:
         if element.name == "vertex":
             return element.count
@@ -163,7 +119,7 @@ def write_ply(
             raise ValueError(
                 f"{path}: expected {len(vertices)} values of '{name}', found shape {column.shape}"
             )
-        if column.dtype.newbyteorder("=") not in _NAMES:
+        if column.dtype.newbyteorder("=") not in NAMES:
             raise ValueError(
                 f"{path}: expected '{name}' as an integer of 8 to 32 bits, float32 or float64, "
                 f"found {column.dtype}"
@@ -174,7 +130,7 @@ def write_ply(
         rows[name] = column
     header = ["ply", "format binary_little_endian 1.0", f"element vertex {len(vertices)}"]
     header += [
-        f"property {_NAMES[column.dtype.newbyteorder('=')]} {name}"
+        f"property {NAMES[column.dtype.newbyteorder('=')]} {name}"
         for name, column in columns.items()
     ]
     face_rows = np.empty(0 if faces is None else len(faces), [("n", "u1"), ("corners", "<i4", 3)])
@@ -189,64 +145,13 @@ def write_ply(
         file.write(face_rows.tobytes())
 
 
-def _parse_header(path: pathlib.Path, content: bytes) -> tuple[str, list[_Element], int]:
-    """Returns the byte order, the elements, and where the body starts."""
-    if not re.match(rb"ply[ \t]*\r?\n", content):
-        is_text = re.fullmatch(rb"[ -~\r\n\t]*", content[:12])
-        start = repr(content[:12].decode("ascii")) if is_text else "another kind of file"
+def _existing(path: str | pathlib.Path) -> pathlib.Path:
+    path = pathlib.Path(path)
+    if not path.is_file():
         raise ValueError(
-            f"{path}: expected a PLY file ('ply' in line 1), found {start}; convert it to PLY, "
-            "with Open3D for example"
+            f"{path}: expected a PLY file, found {'a folder' if path.is_dir() else 'no such file'}"
         )
-    end = _END_OF_HEADER.search(content, 0, _MAX_HEADER_BYTES)
-    if end is None:
-        raise ValueError(f"{path}: expected a PLY header that ends in 'end_header', found none")
-    byte_order = ""
-    found: list[tuple[str, int, list[_Property]]] = []
-    for line in content[: end.start()].decode("ascii", errors="replace").splitlines()[1:]:
-        match line.split():
-            case [] | ["comment" | "obj_info", *_]:
-                pass
-            case ["format", name, "1.0"] if name in _BYTE_ORDERS:
-                byte_order = _BYTE_ORDERS[name]
-            case ["element", name, count] if count.isdecimal() and count.isascii():
-                # Forty digits say well enough how absurd a count is.
-                found.append((name, int(count[:40]), []))
-            case ["property", "list", count_type, type_name, name] if found:
-                count_dtype = _dtype(path, count_type)
-                if count_dtype.kind == "f":
-                    raise ValueError(
-                        f"{path}: expected an integer type for the length of the list '{name}', "
-                        f"found '{count_type}'"
-                    )
-                found[-1][2].append(_Property(name, _dtype(path, type_name), count_dtype))
-            case ["property", type_name, name] if found:
-                found[-1][2].append(_Property(name, _dtype(path, type_name)))
-            case _:
-                raise ValueError(f"{path}: expected a line of a PLY header, found '{line[:80]}'")
-    if not byte_order:
-        raise ValueError(
-            f"{path}: expected a line 'format NAME 1.0' with NAME among {list(_BYTE_ORDERS)}, "
-            "found none"
-        )
-    names = [name for name, _, _ in found]
-    for owner, given in [("element", names)] + [
-        (f"property of '{name}'", [item.name for item in properties])
-        for name, _, properties in found
-    ]:
-        if len(set(given)) < len(given):
-            twice = next(name for name in given if given.count(name) > 1)
-            raise ValueError(f"{path}: expected each {owner} once, found '{twice}' twice")
-    elements = [_Element(name, count, tuple(properties)) for name, count, properties in found]
-    return byte_order, elements, end.end()
-
-
-def _dtype(path: pathlib.Path, type_name: str) -> np.dtype:
-    if type_name not in _TYPES:
-        raise ValueError(
-            f"{path}: expected a PLY type among {list(_TYPES)}, found '{type_name}' in the header"
-        )
-    return np.dtype(_TYPES[type_name])
+    return path
 
 
 def _short_of(path: pathlib.Path, what: str, expected: str, found: str) -> ValueError:
@@ -256,7 +161,7 @@ def _short_of(path: pathlib.Path, what: str, expected: str, found: str) -> Value
     )
 
 
-def _check_size(path: pathlib.Path, elements: list[_Element], size: int, ascii: bool) -> None:
+def _check_size(path: pathlib.Path, elements: list[Element], size: int, ascii: bool) -> None:
     """Raises ValueError where the body can't hold what the header promises, lists empty."""
     left = size
     for element in elements:
@@ -284,7 +189,7 @@ def _parse_ascii(path: pathlib.Path, body: bytes) -> bytes:
 
 
 def _decode(
-    path: pathlib.Path, element: _Element, body: bytes | memoryview, offset: int, byte_order: str
+    path: pathlib.Path, element: Element, body: bytes | memoryview, offset: int, byte_order: str
 ) -> tuple[np.ndarray, np.ndarray | None, np.ndarray, int]:
     """Decodes the rows of an element that start at byte `offset` of the body.
 
@@ -336,8 +241,8 @@ def _stored(dtype: np.dtype, byte_order: str) -> np.dtype:
 
 def _rows_of_equal_lists(
     path: pathlib.Path,
-    element: _Element,
-    properties: tuple[_Property, ...],
+    element: Element,
+    properties: tuple[Property, ...],
     body: bytes | memoryview,
     offset: int,
 ) -> tuple[np.ndarray, int, bool]:
@@ -379,8 +284,8 @@ def _rows_of_equal_lists(
 
 def _rows_of_varying_lists(
     path: pathlib.Path,
-    element: _Element,
-    properties: tuple[_Property, ...],
+    element: Element,
+    properties: tuple[Property, ...],
     body: bytes | memoryview,
     offset: int,
 ) -> tuple[dict[str, np.ndarray], dict[str, list[np.ndarray]], int]:
@@ -410,8 +315,8 @@ def _rows_of_varying_lists(
 
 def _list_length(
     path: pathlib.Path,
-    element: _Element,
-    item: _Property,
+    element: Element,
+    item: Property,
     body: bytes | memoryview,
     offset: int,
     row: int = 0,
@@ -435,7 +340,7 @@ def _list_length(
     return int(value)
 
 
-def _too_short(path: pathlib.Path, element: _Element, size: int, row_bytes: int) -> ValueError:
+def _too_short(path: pathlib.Path, element: Element, size: int, row_bytes: int) -> ValueError:
     return _short_of(
         path,
         f"{element.count} rows of '{element.name}'",
