@@ -10,21 +10,22 @@ shares most with it, too. Clusters are not yet instances: what follows (connecte
 scores, suppression) is left out here.
 """
 
-import pathlib
+from typing import TYPE_CHECKING
 
 import numpy as np
 from absl import flags
 
-from experiments.figure7 import scan_colors, towards_viewer
-from experiments.figures import chosen_entries, match_ids
-from mtml_tf import files, program
+from experiments import scan_rows
+from experiments.figures import match_ids
+from mtml_tf import program
 from mtml_tf.drawing.feature_colors import principal_components
 from mtml_tf.drawing.pictures import draw_points, instance_colors, side_by_side
-from mtml_tf.drawing.png import write_png
-from mtml_tf.scannet import reader
 from mtml_tf.scans.voxels import devoxelize
-from mtml_tf.scene import Scene, VoxelScene
+from mtml_tf.scene import VoxelScene
 from mtml_tf.segmentation.mean_shift import mean_shift
+
+if TYPE_CHECKING:
+    from mtml_tf.inference.models import Model
 
 FLAGS = flags.FLAGS
 
@@ -56,67 +57,41 @@ def draw_feature_space(embedding: Array, colors: Array, width: int) -> Array:
     return draw_points(parts, colors, width)
 
 
-def draw_row(
-    scene: VoxelScene, mesh: Scene, embedding: Array, is_thing: Array, bandwidth: float, width: int
-) -> tuple[Array, int]:
+def draw_row(room: scan_rows.PredictedScan, bandwidth: float, width: int) -> tuple[Array, int]:
     """Draws the five pictures of a scene; returns them and the number of clusters.
 
     Args:
-        scene: M voxels with true instances.
-        mesh: its scan, N vertices.
-        embedding: float32 [M, E].
-        is_thing: bool [M], by the semantic input.
+        room: a scan with true instances.
         bandwidth: of the mean shift.
         width: of each picture, pixels.
     """
+    scene, is_thing = room.scene, room.is_thing
     if scene.instance_ids is None:
         raise ValueError(f"scene {scene.name}: expected true instances, found none")
-    shown = ~towards_viewer(mesh.vertices)
-    clusters = cluster_ids(scene, embedding, is_thing, bandwidth)
+    clusters = cluster_ids(scene, room.embedding, is_thing, bandwidth)
     true, found = instance_colors(scene.instance_ids), instance_colors(clusters)
-    on_scan = [
-        scan_colors(mesh),
-        devoxelize(true, scene),
-        devoxelize(found, scene),
-    ]
-    pictures = [draw_points(mesh.vertices[shown], colors[shown], width) for colors in on_scan]
-    pictures += [
-        draw_feature_space(embedding[is_thing], colors[is_thing], width) for colors in (true, found)
-    ]
+    views = [scan_rows.scan_colors(room.mesh), devoxelize(true, scene), devoxelize(found, scene)]
+    pictures = [scan_rows.draw_views(room.mesh, views, width)]
+    for colors in (true, found):
+        pictures.append(draw_feature_space(room.embedding[is_thing], colors[is_thing], width))
     return side_by_side(pictures), len(np.unique(clusters[clusters > 0]))
 
 
 def define_flags() -> None:
     """Defines the flags; here, so that other code can import this module beside its like."""
-    flags.DEFINE_string("data_dir", "data/rooms", "Data folder.")
-    flags.DEFINE_string("split", "val", "Split of the data folder.")
-    flags.DEFINE_string("scannet_dir", "data/rooms_raw", "The raw scenes.")
-    flags.DEFINE_string("run_dir", "runs/rooms", "Run folder of a trained model.")
-    flags.DEFINE_list("scenes", [], "Scenes to draw; the first one where empty.")
+    scan_rows.define_flags(num_scenes=1)
     flags.DEFINE_float("bandwidth", 1.0, "Of the mean shift (paper section 3.2).", lower_bound=1e-6)
-    flags.DEFINE_string("output_png", None, "Picture to write.")
-    flags.DEFINE_integer("width", 420, "Of one view, pixels.", lower_bound=1)
-    flags.DEFINE_bool("overwrite", False, "Replace a picture that exists.")
 
 
 def main() -> None:
     """Reads the flags and draws."""
-    files.check_may_write(FLAGS.output_png, FLAGS.overwrite)
-    from mtml_tf.data.records import DataFolder
-    from mtml_tf.inference.models import load_model
 
-    folder, model = DataFolder(FLAGS.data_dir), load_model(FLAGS.run_dir)
-    rows = []
-    for entry in chosen_entries(folder, FLAGS.split, FLAGS.scenes, 1):
-        scene = folder.scene(entry)
-        mesh = reader.read_mesh(reader.scene_folder(FLAGS.scannet_dir, FLAGS.split, entry.name))
-        embedding, _ = model.predict(scene)
-        is_thing = folder.classes.is_thing(scene.semantic_ids)
-        row, count = draw_row(scene, mesh, embedding, is_thing, FLAGS.bandwidth, FLAGS.width)
-        rows.append(row)
-        print(f"{entry.name}: {count} clusters of {int(is_thing.sum())} voxels")
-    write_png(pathlib.Path(FLAGS.output_png), np.concatenate(rows), FLAGS.overwrite)
-    print(FLAGS.output_png)
+    def draw(_: "Model", room: scan_rows.PredictedScan) -> Array:
+        row, count = draw_row(room, FLAGS.bandwidth, FLAGS.width)
+        print(f"{room.scene.name}: {count} clusters of {room.is_thing.sum()} voxels")
+        return row
+
+    scan_rows.write_rows(draw)
 
 
 if __name__ == "__main__":

@@ -21,8 +21,8 @@ import numpy as np
 from absl import flags
 
 from experiments.figure6 import cluster_ids, draw_feature_space
-from experiments.figure7 import towards_viewer
 from experiments.figures import match_ids, predicted_ids
+from experiments.scan_rows import scan_colors, towards_viewer
 from mtml_tf import files, program
 from mtml_tf.classes import ClassSet
 from mtml_tf.config import SegmentConfig
@@ -151,11 +151,9 @@ def instance_numbers(scene: VoxelScene, instances: Sequence[Instance]) -> Array:
 def draw_input(room: Segmented, width: int) -> Array:
     """Draws the scan in its colours and by class, and the voxels by class."""
     labels = class_colors(room.scene.semantic_ids, room.classes)
-    plain = instance_colors(np.zeros(len(room.scan.vertices)))
-    given = plain if room.scan.colors is None else room.scan.colors
     return side_by_side(
         [
-            room.draw_scan(given, width),
+            room.draw_scan(scan_colors(room.scan), width),
             room.draw_scan(devoxelize(labels, room.scene), width),
             room.draw_voxels(labels, width),
         ]

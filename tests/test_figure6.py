@@ -5,6 +5,7 @@ import pytest
 from scenes import CLASSES, box_scene
 
 from experiments import figure6
+from experiments.scan_rows import PredictedScan
 from mtml_tf.scene import Scene
 
 SCENE = box_scene(0, num_objects=2)
@@ -44,10 +45,13 @@ def test_the_feature_space_shows_two_objects_apart():
 def test_a_row_has_five_pictures_and_counts_the_clusters():
     count = len(SCENE.coordinates)
     scanned = dataclasses.replace(SCENE, vertex_to_voxel=np.arange(count, dtype=np.int32))
-    mesh = Scene("room", SCENE.coordinates * 0.1)
-    picture, clusters = figure6.draw_row(scanned, mesh, EMBEDDING, IS_THING, 1.0, 40)
+    room = PredictedScan(
+        *(Scene("room", SCENE.coordinates * 0.1), scanned, np.zeros(count), CLASSES),
+        *(EMBEDDING, np.zeros((count, 3), np.float32)),
+    )
+    picture, clusters = figure6.draw_row(room, 1.0, 40)
     assert picture.shape[1:] == (200, 3)
     assert clusters == 2
-    without = dataclasses.replace(scanned, instance_ids=None)
+    without = dataclasses.replace(room, scene=dataclasses.replace(scanned, instance_ids=None))
     with pytest.raises(ValueError, match="scene scene_000: expected true instances, found none"):
-        figure6.draw_row(without, mesh, EMBEDDING, IS_THING, 1.0, 40)
+        figure6.draw_row(without, 1.0, 40)

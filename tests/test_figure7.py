@@ -5,7 +5,6 @@ import subprocess
 import sys
 
 import numpy as np
-import pytest
 import raw_scannet
 from scenes import CLASSES, FLOOR, box_scene
 
@@ -20,26 +19,6 @@ from mtml_tf.scannet.preparing import Settings
 from mtml_tf.scene import Instance
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-
-
-def test_features_of_two_objects_get_two_colors():
-    embedding = np.repeat([[0.0, 0.0], [4.0, 1.0]], 50, axis=0).astype(np.float32)
-    embedding += np.random.default_rng(0).normal(0, 0.01, embedding.shape)
-    colors = figure7.embedding_colors(embedding).astype(int)
-    assert colors.shape == (100, 3)
-    assert np.abs(colors[0] - colors[-1]).max() > 200
-
-
-def test_a_scene_without_things_has_no_colored_features():
-    assert figure7.embedding_colors(np.zeros((0, 4), np.float32)).shape == (0, 3)
-    assert figure7.embedding_colors(np.zeros((1, 4), np.float32)).shape == (1, 3)
-
-
-def test_walls_towards_the_viewer_are_those_at_high_x_and_low_y():
-    vertices = np.array([[0, 0, 0], [5, 5, 0], [0, 5, 0], [5, 0, 0], [2, 2, 0]], float)
-    np.testing.assert_array_equal(
-        figure7.towards_viewer(vertices), [True, True, False, True, False]
-    )
 
 
 def test_a_found_object_has_the_color_of_the_true_one():
@@ -100,14 +79,3 @@ def test_the_program_draws_a_row_of_six_views_for_each_scene(tmp_path):
     one_row = [draw_points(corners, np.zeros((4, 3), np.uint8), 60)] * 6
     assert width == side_by_side(one_row).shape[1]
     assert height > 2 * 30
-
-
-@pytest.mark.parametrize("module", ["experiments.figure6", "experiments.figure7"])
-def test_a_picture_that_exists_is_refused_before_the_model_is_read(module, tmp_path):
-    picture = tmp_path / "figure.png"
-    picture.write_text("mine")
-    command = [sys.executable, "-m", module, f"--output_png={picture}", "--run_dir=missing"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    assert done.returncode == 1
-    assert f"{picture}: exists already" in done.stderr
-    assert picture.read_text() == "mine"
