@@ -73,13 +73,26 @@ def raw_rooms(path, count=3):
 
 
 @pytest.fixture
-def without_networks(monkeypatch):
-    """Connected components in place of the networks."""
+def runs(tmp_path, monkeypatch):
+    """Two run folders whose networks are known: each finds what one of the baselines finds.
+
+    So whatever takes one method's run, predictions or scores for another's changes a number.
+    """
+    score = {
+        tmp_path / "run_a": running.Workplace.score_segmentation_as_instance,
+        tmp_path / "run_b": running.Workplace.score_connected_components,
+    }
     monkeypatch.setattr(
         running.Workplace,
         "score_model",
-        lambda here, name, _, split: here.score_connected_components(name, split),
+        lambda here, name, run_dir, split: score[run_dir](here, name, split),
     )
+    return dict(zip(("fe_only", "multi_task"), score, strict=True))
+
+
+def scores_of(one_a_class, components):
+    """The AP50 of all methods, of which two find one instance a class, two connected parts."""
+    return dict(zip(robustness.METHODS, 2 * (one_a_class, components), strict=True))
 
 
 def test_noise_is_added_to_the_rooms_labels(tmp_path):
@@ -94,12 +107,9 @@ def test_noise_is_added_to_the_rooms_labels(tmp_path):
     assert np.any(noisy != clean)
 
 
-def test_a_data_folder_that_lacks_rooms_does_not_pass_for_a_whole_one(
-    tmp_path, monkeypatch, without_networks
-):
+def test_a_data_folder_that_lacks_rooms_does_not_pass_for_a_whole_one(tmp_path, monkeypatch, runs):
     rooms_dir, names = raw_rooms(tmp_path / "raw", 1)
     monkeypatch.setattr(robustness, "STRENGTHS", (0.0,))
-    runs = {"fe_only": tmp_path, "multi_task": tmp_path}
     ((strength, scores),) = robustness.against_noise(tmp_path / "work", rooms_dir, names, runs)
     assert strength == 0
     assert list(scores) == list(robustness.METHODS)
@@ -130,12 +140,11 @@ def chairs(number, num_chairs):
 
 
 @pytest.fixture
-def here(tmp_path, without_networks):
+def here(tmp_path, runs):
     """Four rooms with 1, 2, 2 and 3 chairs, scored."""
     scenes = [chairs(number, count) for number, count in enumerate((2, 1, 3, 2))]
     write_data_folder(tmp_path / "data", SCANNET20, {"val": scenes})
     here = running.Workplace(tmp_path / "data", tmp_path / "work")
-    runs = {"fe_only": tmp_path, "multi_task": tmp_path}
     robustness.score_all(here, "rooms", runs, keep=True)
     return here
 
@@ -147,8 +156,7 @@ def test_groups_have_ever_more_instances(here):
     # chairs of the first group one is found at precision 1/2, and the curve from there to (0, 1)
     # has the area 1/3 * (1/2 + 1) / 2.
     for (_, scores), found in zip(curves, (0.25, 0.0), strict=True):
-        assert scores["connected_components"] == 1
-        assert scores["segmentation_as_instance"] == pytest.approx(found)
+        assert scores == pytest.approx(scores_of(found, 1.0))
 
 
 def test_groups_with_equally_many_instances_all_count(here):
@@ -156,24 +164,24 @@ def test_groups_with_equally_many_instances_all_count(here):
     assert [place for place, _ in curves] == [1, 2, 2, 3]
 
 
-def test_rows_are_scored_for_each_length(here, monkeypatch):
+def test_rows_are_scored_for_each_length(here, runs, monkeypatch):
     monkeypatch.setattr(robustness, "ROW_LENGTHS", (1, 2))
-    runs = {"fe_only": here.work_dir, "multi_task": here.work_dir}
     curves = robustness.against_extent(here.work_dir, here.data_dir, runs)
     assert [place for place, _ in curves] == [1, 2]
     assert len(DataFolder(here.work_dir / "row_1").entries("val")) == 4
     assert len(DataFolder(here.work_dir / "row_2").entries("val")) == 2
-    assert all(scores["connected_components"] == 1 for _, scores in curves)
+    # Of 8 chairs one stands alone in its room: 1 of 4 instances finds one. In rows none does.
+    for (_, scores), found in zip(curves, (1 / 8 * (1 / 4 + 1) / 2, 0.0), strict=True):
+        assert scores == pytest.approx(scores_of(found, 1.0))
     monkeypatch.setattr(robustness, "ROW_LENGTHS", (1, 5))
     with pytest.raises(ValueError, match="expected at least 5 rooms in split 'val', found 4"):
         robustness.against_extent(here.work_dir, here.data_dir, runs)
 
 
-def test_scores_stay_and_predictions_go(here):
-    runs = {"fe_only": here.work_dir, "multi_task": here.work_dir}
+def test_scores_stay_and_predictions_go(here, runs):
     kept = sorted((here.work_dir / "predictions").iterdir())
     scores = robustness.score_all(here, "again", runs)
-    assert list(scores) == list(robustness.METHODS)
+    assert scores == pytest.approx(scores_of(1 / 8 * (1 / 4 + 1) / 2, 1.0))
     assert sorted(path for path in kept if path.is_dir()) == sorted(
         path for path in (here.work_dir / "predictions").iterdir() if path.is_dir()
     )
@@ -186,4 +194,4 @@ def test_tables_have_a_row_for_each_place(here):
     rows = robustness.encode_rows("chairs", robustness.against_instances(here, "rooms", 2))
     assert rows[0] == ["chairs", "Seg. as instance", "Connected comp.", "FE only", "Multi-task"]
     assert [row[0] for row in rows[1:]] == ["1.5", "2.5"]
-    assert rows[2][2:] == ["1.000"] * 3
+    assert rows[2][1:] == ["0.000", "1.000", "0.000", "1.000"]
