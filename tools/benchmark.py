@@ -28,12 +28,13 @@ flags.DEFINE_bool("overwrite", False, "Replaces a table that exists.")
 def main() -> None:
     """Reads the flags, measures, prints and writes the table."""
     from experiments.speed import benchmark
+    from experiments.speed.sizes import FULL, QUICK
 
     settings = benchmark.Settings(
         only=tuple(FLAGS.only),
         repeats=FLAGS.repeats,
         max_seconds=FLAGS.max_seconds,
-        sizes=benchmark.QUICK if FLAGS.quick else benchmark.Sizes(),
+        sizes=QUICK if FLAGS.quick else FULL,
         run_dir=FLAGS.run_dir,
         data_dir=FLAGS.data_dir,
         split=FLAGS.split,
