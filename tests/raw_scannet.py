@@ -15,7 +15,6 @@ from mtml_tf.scannet.writer import (
     write_label_table,
     write_raw_scene,
     write_split_list,
-    write_test_scene,
 )
 
 TABLE = {"wall": 1, "floor": 2, "chair": 5, "office chair": 5, "pillow": 18, "tv stand": 39}
@@ -55,10 +54,13 @@ def write_download(path, train=(), val=(), test=()):
         if scenes:
             write_split_list(path, split, [scene.name for scene in scenes])
         for scene in scenes:
-            if split == "test":
-                write_test_scene(path / layout.TEST_SCANS, scene)
-            else:
-                write_raw_scene(path / layout.SCANS, scene, TABLE)
+            scans_dir = path / (layout.TEST_SCANS if split == "test" else layout.SCANS)
+            write_raw_scene(scans_dir, scene, TABLE)
+            if split == "test":  # which nobody annotated
+                mesh = layout.MESH.format(scene=scene.name)
+                for file in (scans_dir / scene.name).iterdir():
+                    if file.name != mesh:
+                        file.unlink()
     return path
 
 

@@ -1,4 +1,8 @@
-"""Line charts as SVG text: they scale, stay small, and take no plotting library."""
+"""Line charts as SVG text: they scale and stay small.
+
+By hand: no library that is installed writes them (Plotly, which comes with Open3D, needs a browser
+to make a picture).
+"""
 
 import itertools
 import math

@@ -1,4 +1,8 @@
-"""PNG files of 8-bit colour images: signature, header, one compressed block of rows, end."""
+"""PNG files of 8-bit colour images: signature, header, one compressed block of rows, end.
+
+By hand: TensorFlow and Open3D write them too, but take seconds and hundreds of megabytes to import;
+Pillow is installed with the newer TensorFlow only.
+"""
 
 import pathlib
 import struct

@@ -107,20 +107,6 @@ def write_raw_scene(
         )
 
 
-def write_test_scene(scans_dir: str | pathlib.Path, raw: RawScene) -> None:
-    """Writes the folder of a scene without its annotation: the mesh alone, whole or not at all.
-
-    Args:
-        scans_dir: folder of the scenes' folders (`<scannet_dir>/scans_test`).
-        raw: the scene.
-
-    Raises:
-        ValueError: the scene's folder exists and is not empty.
-    """
-    with files.writing_folder(pathlib.Path(scans_dir) / raw.name) as folder:
-        _write_mesh(folder, raw)
-
-
 def write_label_table(
     path: str | pathlib.Path, table: Mapping[str, int], class_names: Mapping[int, str]
 ) -> None:
