@@ -39,7 +39,6 @@ from mtml_tf.drawing.png import write_png
 from mtml_tf.scans.scan import read_scan
 from mtml_tf.scans.voxels import devoxelize, voxelize
 from mtml_tf.scene import Instance, Scene, VoxelScene
-from mtml_tf.segmentation import scores
 from mtml_tf.segmentation.baselines import connected_components
 from mtml_tf.segmentation.components import spatial_components
 from mtml_tf.segmentation.segment import Proposals, propose, select
@@ -126,14 +125,7 @@ def segment_in_steps(
 ) -> Segmented:
     """Does what `segment` does and keeps what it makes on the way; see `Segmented`."""
     proposals = propose(scene, embedding, direction, config)
-    score = scores.final_score(
-        proposals.direction,
-        proposals.feature,
-        proposals.size,
-        config.direction_weight,
-        config.feature_weight,
-        config.size_weight,
-    )
+    score = proposals.final_score(config)
     found = (proposals, score, select(proposals, config))
     return Segmented(scan, scene, classes, config, embedding, direction, *found)
 

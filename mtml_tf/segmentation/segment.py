@@ -42,6 +42,17 @@ class Proposals:
     feature: Array
     size: Array
 
+    def final_score(self, config: SegmentConfig) -> Array:
+        """Returns float64 [P]; see `scores.final_score`, whose weights are those of `config`."""
+        return scores.final_score(
+            self.direction,
+            self.feature,
+            self.size,
+            config.direction_weight,
+            config.feature_weight,
+            config.size_weight,
+        )
+
 
 def segment(
     voxel_scene: VoxelScene, embedding: Array, direction: Array | None, config: SegmentConfig
@@ -123,14 +134,7 @@ def select(proposals: Proposals, config: SegmentConfig) -> list[Instance]:
     Raises:
         ValueError: no direction scores, though `direction_weight` is above 0.
     """
-    score = scores.final_score(
-        proposals.direction,
-        proposals.feature,
-        proposals.size,
-        config.direction_weight,
-        config.feature_weight,
-        config.size_weight,
-    )
+    score = proposals.final_score(config)
     size = np.array([len(indices) for indices in proposals.indices], np.int64)
     first = np.array([indices[0] for indices in proposals.indices], np.int64)
     order = np.lexsort((first, -size, -score))
