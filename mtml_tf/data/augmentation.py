@@ -7,8 +7,8 @@ what is random comes in as a number or as a seed.
 
 import math
 
-from mtml_tf.config import DataConfig
 from mtml_tf.backend import rotate_image, tf
+from mtml_tf.config import DataConfig
 
 Scene = dict[str, tf.Tensor]
 

@@ -9,10 +9,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from mtml_tf.backend import tf
 from mtml_tf.classes import ClassSet
 from mtml_tf.config import DataConfig
 from mtml_tf.data import augmentation
-from mtml_tf.backend import tf
 from mtml_tf.data.records import DataFolder, RecordEntry, read_bytes
 from mtml_tf.scene import VoxelScene
 
@@ -42,8 +42,9 @@ def make_dataset(
 
     Returns:
         A dataset of {"coordinates": int32 [B, M, 3] (-1 in padding rows), "instance_ids": int32
-        [B, M] (0 in padding rows; all 0 where a scene has no instances), "grid_shape": int32 [B, 3] (even), and either "channels":
-        int32 [B, M] or, where the records hold features, "features": float32 [B, M, C]}.
+        [B, M] (0 in padding rows; all 0 where a scene has no instances), "grid_shape": int32 [B, 3]
+        (even), and either "channels": int32 [B, M] or, where the records hold features,
+        "features": float32 [B, M, C]}.
 
     Raises:
         ValueError: a folder or split that can't be read.

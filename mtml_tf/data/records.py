@@ -22,8 +22,8 @@ from typing import Any
 import numpy as np
 
 from mtml_tf import files, program
-from mtml_tf.classes import ClassSet, encode_classes, read_classes
 from mtml_tf.backend import tf
+from mtml_tf.classes import ClassSet, encode_classes, read_classes
 from mtml_tf.scene import VoxelScene
 from mtml_tf.scoring import benchmark_format
 
