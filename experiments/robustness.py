@@ -236,7 +236,7 @@ def against_extent(
     Raises:
         ValueError: too few rooms for the longest row.
     """
-    from mtml_tf.data import records
+    from mtml_tf.data import records, writing
 
     folder = records.DataFolder(data_dir)
     entries = folder.entries(SPLIT)
@@ -259,7 +259,7 @@ def against_extent(
                 yield in_a_row(members, f"row{start:04d}")
 
         if not here.data_dir.exists():
-            records.write_data_folder(here.data_dir, SCANNET20, {SPLIT: rows()})
+            writing.write_data_folder(here.data_dir, SCANNET20, {SPLIT: rows()})
         curves.append((float(length), score_all(here, here.data_dir.name, runs)))
     return curves
 

@@ -50,7 +50,7 @@ def compose(scans_dir: pathlib.Path, output_dir: pathlib.Path) -> None:
 
 def prepare(scans_dir: pathlib.Path, composed_dir: pathlib.Path, data_dir: pathlib.Path) -> None:
     """Voxelizes the scans into the splits train, val and composed."""
-    from mtml_tf.data.records import LabelledScene, write_data_folder
+    from mtml_tf.data.writing import LabelledScene, write_data_folder
 
     classes = read_classes(CLASSES)
     scans = find_scans(scans_dir, exclude_scenes=VALIDATION)

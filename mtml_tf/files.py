@@ -247,6 +247,18 @@ def locked(folder: str | pathlib.Path, wait: bool = True) -> Iterator[None]:
         os.close(handle)
 
 
+def is_locked(folder: str | pathlib.Path) -> bool:
+    """Whether a process holds the lock of a folder; also where that can't be told."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    finally:
+        os.close(handle)
+    return False
+
+
 def sync_files(folder: pathlib.Path) -> None:
     """Waits until the content of every file in `folder` is on disk."""
     for parent, _, names in os.walk(folder):

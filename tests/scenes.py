@@ -3,13 +3,14 @@
 import numpy as np
 
 from mtml_tf.classes import ClassSet
-from mtml_tf.data.records import write_data_folder
+from mtml_tf.data.writing import write_data_folder
 from mtml_tf.scene import VoxelScene
 from mtml_tf.scoring.ground_truth import ground_truth_ids
 
 FLOOR, BOX, TOWER = 2, 3, 7
 CLASSES = ClassSet((FLOOR, BOX, TOWER), ("floor", "box", "tower"), ("stuff", "thing", "thing"))
 NUM_FEATURES = 5
+_ARRAYS = ["coordinates", "semantic_ids", "instance_ids", "features", "vertex_to_voxel", "origin"]
 
 
 def box_scene(seed, name=None, grid_shape=(16, 16, 8), num_objects=3, with_features=False):
@@ -38,6 +39,10 @@ def box_scene(seed, name=None, grid_shape=(16, 16, 8), num_objects=3, with_featu
             else None
         ),
     )
+
+
+def scenes_of(*seeds, **settings):
+    return [box_scene(seed, grid_shape=(8 + 2 * (seed % 3), 8, 8), **settings) for seed in seeds]
 
 
 def sparse_scene(seed, grid_shape, count, ids=(0, *CLASSES.ids), num_features=0):
@@ -81,17 +86,37 @@ def batch_of(scenes, classes=CLASSES):
     return batch
 
 
-def write_folder(path, **splits):
+def write_folder(path, overwrite=False, with_truth=True, **splits):
     """Writes a data folder of scenes (a list for each split), with their ground truth."""
     write_data_folder(
         path,
         CLASSES,
         {
-            split: [(scene, ground_truth_ids(scene, CLASSES)) for scene in scenes]
+            split: [
+                (scene, ground_truth_ids(scene, CLASSES) if with_truth else None)
+                for scene in scenes
+            ]
             for split, scenes in splits.items()
         },
+        overwrite,
     )
     return path
+
+
+def assert_same_scene(found, expected):
+    assert found.name == expected.name
+    assert found.grid_shape == expected.grid_shape
+    assert found.voxel_size == expected.voxel_size
+    for field in _ARRAYS:
+        a, b = getattr(found, field), getattr(expected, field)
+        assert (a is None) == (b is None), field
+        if b is not None:
+            assert a.dtype == b.dtype, field
+            np.testing.assert_array_equal(a, b, err_msg=field)
+
+
+def files_in(path):
+    return sorted(str(file.relative_to(path)) for file in path.rglob("*") if file.is_file())
 
 
 def give_random_weights(network, seed=0):

@@ -7,7 +7,8 @@ import pytest
 from scenes import CLASSES, box_scene, write_folder
 from training_runs import EXPERIMENT, quiet
 
-from mtml_tf.data.records import DataFolder, write_data_folder
+from mtml_tf.data.records import DataFolder
+from mtml_tf.data.writing import write_data_folder
 from mtml_tf.training.description import describe
 
 

@@ -77,7 +77,7 @@ def size_of(path):
 
 
 def test_the_program_draws_the_figures_and_one_picture_a_scene(tmp_path):
-    from mtml_tf.data.records import write_data_folder
+    from mtml_tf.data.writing import write_data_folder
     from mtml_tf.scoring.benchmark_format import write_predictions
 
     scenes = list(toy.make_toy_scenes("test", 3, 0, toy.ToyConfig(min_objects=1, max_objects=2)))

@@ -22,6 +22,7 @@ CONTRACT = {
     "files",
     "parallel",
     "program",
+    "replacing",
     "timing",
 }
 NUMERIC = {"scans", "scannet", "rooms", "segmentation", "scoring", "drawing"}
@@ -32,7 +33,7 @@ TENSORFLOW = {"tensorflow", "keras", "tf_keras", "tensorflow_addons", "tensorboa
 BACKEND = "mtml_tf.backend"
 # What a module takes from above its layer: the writer of ScanNet's data folders is kept with all
 # else that knows ScanNet.
-EXCEPTIONS = {"mtml_tf.scannet.folder": {"mtml_tf.data.records"}}
+EXCEPTIONS = {"mtml_tf.scannet.folder": {"mtml_tf.data.records", "mtml_tf.data.writing"}}
 
 
 @dataclasses.dataclass(frozen=True)

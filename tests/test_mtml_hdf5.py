@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from mtml_tf.classes import SCANNET20
-from mtml_tf.data.records import DataFolder, write_data_folder
+from mtml_tf.data.records import DataFolder
+from mtml_tf.data.writing import write_data_folder
 from mtml_tf.scannet import mtml_hdf5
 from mtml_tf.scoring.benchmark_format import read_ground_truth
 

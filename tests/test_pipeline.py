@@ -14,7 +14,8 @@ from mtml_tf.data.pipeline import (
     num_channels,
     training_scenes,
 )
-from mtml_tf.data.records import DataFolder, RecordEntry, write_data_folder
+from mtml_tf.data.records import DataFolder, RecordEntry
+from mtml_tf.data.writing import write_data_folder
 
 PLAIN = DataConfig(batch_size=1, flips=False, rotations=False)
 FULL = DataConfig(batch_size=2, shifts=True, bucket_scenes=3, seed=3)

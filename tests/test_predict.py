@@ -8,7 +8,7 @@ import sys
 import numpy as np
 import pytest
 
-from mtml_tf.data import records
+from mtml_tf.data import records, writing
 from mtml_tf.inference import models, prediction
 from mtml_tf.scans import scan, toy
 from mtml_tf.scans.preparing import PreparedScans
@@ -52,7 +52,7 @@ def place(tmp_path_factory):
         "train": PreparedScans(paths[:2], toy.TOY_CLASSES, CONFIG.voxel_size),
         "val": PreparedScans(paths[2:], toy.TOY_CLASSES, CONFIG.voxel_size),
     }
-    records.write_data_folder(folder / "data", toy.TOY_CLASSES, splits)
+    writing.write_data_folder(folder / "data", toy.TOY_CLASSES, splits)
     result = run(
         "mtml_tf.train",
         *(f"--data_dir={folder / 'data'}", f"--run_dir={folder / 'run'}", "--width=0.125"),

@@ -1,6 +1,5 @@
 """Tests of mtml_tf.data.records."""
 
-import dataclasses
 import json
 import math
 import re
@@ -10,31 +9,14 @@ import numpy as np
 import pytest
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
-from scenes import CLASSES, box_scene, write_folder
+from scenes import CLASSES, assert_same_scene, box_scene, files_in, scenes_of, write_folder
 
 from mtml_tf.backend import tf
-from mtml_tf.classes import SCANNET20
-from mtml_tf.data import records
-from mtml_tf.data.records import DataFolder, decode_record, encode_record, write_data_folder
+from mtml_tf.data.records import DataFolder, decode_record, encode_record
+from mtml_tf.data.writing import write_data_folder
 from mtml_tf.scene import VoxelScene
 from mtml_tf.scoring.benchmark_format import read_ground_truth
 from mtml_tf.scoring.ground_truth import ground_truth_ids
-
-FIELDS = [
-    *("coordinates", "semantic_ids", "instance_ids", "features", "vertex_to_voxel", "origin"),
-]
-
-
-def assert_same_scene(found, expected):
-    assert found.name == expected.name
-    assert found.grid_shape == expected.grid_shape
-    assert found.voxel_size == expected.voxel_size
-    for field in FIELDS:
-        a, b = getattr(found, field), getattr(expected, field)
-        assert (a is None) == (b is None), field
-        if b is not None:
-            assert a.dtype == b.dtype, field
-            np.testing.assert_array_equal(a, b, err_msg=field)
 
 
 @st.composite
@@ -83,21 +65,6 @@ def test_a_grid_that_a_record_cannot_hold_is_refused():
         "choose a larger voxel size",
     ):
         encode_record(wide)
-
-
-def scenes_of(*seeds, **settings):
-    return [box_scene(seed, grid_shape=(8 + 2 * (seed % 3), 8, 8), **settings) for seed in seeds]
-
-
-@pytest.fixture
-def folder(tmp_path, monkeypatch):
-    """A folder of five training scenes in three shards, and two for validation in one."""
-    monkeypatch.setattr(records, "_SCENES_PER_SHARD", 2)
-    return write_folder(tmp_path / "data", train=scenes_of(*range(5)), val=scenes_of(7, 8))
-
-
-def files_in(path):
-    return sorted(str(file.relative_to(path)) for file in path.rglob("*") if file.is_file())
 
 
 def test_what_a_folder_holds(folder):
@@ -155,177 +122,6 @@ def test_an_empty_folder_is_filled(tmp_path):
 
 def test_a_folder_can_be_read_by_others(folder):
     assert folder.stat().st_mode & 0o777 == 0o755
-
-
-# --- Adding and replacing ----------------------------------------------------------------------
-
-
-def test_a_split_is_added_to_a_folder(folder):
-    before = {name: (folder / name).read_bytes() for name in files_in(folder)}
-    write_folder(folder, extra=scenes_of(20, 21, 22))
-    assert DataFolder(folder).splits == ("train", "val", "extra")
-    for split, seeds in (("train", range(5)), ("val", (7, 8)), ("extra", (20, 21, 22))):
-        for found, expected in zip(
-            DataFolder(folder).scenes(split), scenes_of(*seeds), strict=True
-        ):
-            assert_same_scene(found, expected)
-    for name, content in before.items():
-        if name not in ("index.json", "manifest.json"):
-            assert (folder / name).read_bytes() == content
-    assert (folder / "ground_truth" / "extra" / "scene_021.txt").exists()
-
-
-def test_an_existing_split_is_refused(folder):
-    before = {name: (folder / name).read_bytes() for name in files_in(folder)}
-    with pytest.raises(
-        ValueError,
-        match=rf"{folder}: split 'val' exists already; choose another folder or split, or give "
-        "--overwrite",
-    ):
-        write_folder(folder, extra=scenes_of(9), val=scenes_of(9))
-    assert {name: (folder / name).read_bytes() for name in files_in(folder)} == before
-
-
-def meanwhile(path, scenes, **splits):
-    """Yields scenes; before the last of them, another process adds splits to the folder."""
-    for scene in scenes[:-1]:
-        yield scene, ground_truth_ids(scene, CLASSES)
-    write_folder(path, **splits)
-    yield scenes[-1], ground_truth_ids(scenes[-1], CLASSES)
-
-
-@pytest.mark.parametrize("exists", [False, True])
-def test_splits_that_are_written_at_the_same_time_are_all_kept(exists, tmp_path):
-    path = tmp_path / "data"
-    if exists:
-        write_folder(path, test=scenes_of(1))
-    scenes = meanwhile(path, scenes_of(11, 12), val=scenes_of(20), more=scenes_of(21, 22))
-    write_data_folder(path, CLASSES, {"train": scenes})
-    data = DataFolder(path)
-    assert data.splits == (*(("test",) if exists else ()), "val", "more", "train")
-    names = {split: [scene.name for scene in data.scenes(split)] for split in data.splits}
-    assert names["train"] == ["scene_011", "scene_012"]
-    assert names["val"] == ["scene_020"]
-    assert names["more"] == ["scene_021", "scene_022"]
-
-
-def test_a_split_that_another_process_has_written_first_is_refused(tmp_path):
-    path = tmp_path / "data"
-    scenes = meanwhile(path, scenes_of(11, 12), train=scenes_of(20))
-    with pytest.raises(ValueError, match="split 'train' exists already"):
-        write_data_folder(path, CLASSES, {"train": scenes})
-    assert [entry.name for entry in DataFolder(path).entries("train")] == ["scene_020"]
-
-
-def with_features(scene, width):
-    features = np.ones((len(scene.coordinates), width), np.float32) if width else None
-    return dataclasses.replace(scene, features=features)
-
-
-@pytest.mark.parametrize(
-    ("width", "other", "sentence"),
-    [
-        (4, 3, "expected 4 features a voxel like split 'train' of {}, found 3 features a voxel"),
-        (4, 0, "expected 4 features a voxel like split 'train' of {}, found class ids as input"),
-        (0, 4, "expected class ids as input like split 'train' of {}, found 4 features a voxel"),
-    ],
-)
-def test_splits_of_other_widths_are_refused(width, other, sentence, tmp_path):
-    path = tmp_path / "data"
-    ours, theirs = with_features(box_scene(1), width), with_features(box_scene(2), other)
-    write_folder(path, train=[ours])
-    assert DataFolder(path).num_features("train") == width
-    before = {name: (path / name).read_bytes() for name in files_in(path)}
-    sentence = re.escape("scene scene_002: " + sentence.format(path) + "; prepare all splits")
-    with pytest.raises(ValueError, match=sentence):
-        write_folder(path, val=[theirs])
-    assert {name: (path / name).read_bytes() for name in files_in(path)} == before
-    # Nor within a split, in one go, or while another process writes; but all may be replaced.
-    with pytest.raises(ValueError, match=r"scene scene_002: expected .* like scene scene_001, "):
-        write_folder(tmp_path / "new", train=[ours, theirs])
-    with pytest.raises(ValueError, match=r"scene scene_002: expected .* like scene scene_001, "):
-        write_folder(tmp_path / "new", train=[ours], val=[theirs])
-    with pytest.raises(ValueError, match=r"scene scene_001: expected .* like split 'val' of"):
-        write_data_folder(
-            tmp_path / "new", CLASSES, {"train": meanwhile(tmp_path / "new", [ours], val=[theirs])}
-        )
-    write_data_folder(path, CLASSES, {"train": [(theirs, None)]}, overwrite=True)
-    assert DataFolder(path).num_features("train") == other
-
-
-def test_overwrite_replaces_a_split_and_nothing_else(folder):
-    """The old split had more shards, and another split's name begins with its name."""
-    write_folder(folder, **{"train-2": scenes_of(30)})
-    write_data_folder(
-        folder, CLASSES, {"train": ((s, None) for s in scenes_of(11, 12))}, overwrite=True
-    )
-    data = DataFolder(folder)
-    assert [entry.name for entry in data.entries("train")] == ["scene_011", "scene_012"]
-    assert [entry.name for entry in data.entries("train-2")] == ["scene_030"]
-    assert len(data.entries("val")) == 2
-    assert [name for name in files_in(folder) if name.startswith("train")] == [
-        "train-00000-of-00001.tfrecord",
-        "train-2-00000-of-00001.tfrecord",
-    ]
-    assert not (folder / "ground_truth" / "train").exists()
-
-
-def test_splits_whose_names_begin_alike_are_added_together(folder):
-    write_folder(folder, **{"val-2": scenes_of(30), "val-3": scenes_of(31)})
-    data = DataFolder(folder)
-    assert [len(data.entries(split)) for split in data.splits] == [5, 2, 1, 1]
-
-
-def test_other_classes_are_refused(folder):
-    with pytest.raises(
-        ValueError, match=r"classes.csv: expected the classes that are to be written, found others"
-    ):
-        write_data_folder(folder, SCANNET20, {"extra": ((s, None) for s in scenes_of(9))})
-
-
-def test_a_folder_of_other_files_is_left_alone(tmp_path):
-    (tmp_path / "notes.txt").write_text("keep me")
-    with pytest.raises(
-        ValueError, match=r"expected a data folder or an empty one, found other files; choose"
-    ):
-        write_folder(tmp_path, train=scenes_of(1))
-    assert files_in(tmp_path) == ["notes.txt"]
-
-
-def failing(scenes):
-    yield from ((scene, ground_truth_ids(scene, CLASSES)) for scene in scenes)
-    raise RuntimeError("no more")
-
-
-@pytest.mark.parametrize("exists", [False, True])
-def test_nothing_is_left_of_a_folder_whose_making_fails(exists, tmp_path):
-    path = tmp_path / "data"
-    if exists:
-        write_folder(path, train=scenes_of(1))
-    before = {name: (tmp_path / name).read_bytes() for name in files_in(tmp_path)}
-    with pytest.raises(RuntimeError, match="no more"):
-        write_data_folder(path, CLASSES, {"val": failing(scenes_of(3, 4))})
-    assert {name: (tmp_path / name).read_bytes() for name in files_in(tmp_path)} == before
-    assert [p.name for p in tmp_path.iterdir()] == (["data"] if exists else [])
-
-
-def test_a_name_twice_is_refused(tmp_path):
-    for with_truth in (False, True):
-        pairs = [
-            (scene, ground_truth_ids(scene, CLASSES) if with_truth else None)
-            for scene in scenes_of(1, 2, 1)
-        ]
-        with pytest.raises(
-            ValueError, match=r"split 'val': expected distinct scene names, found 'scene_001' twice"
-        ):
-            write_data_folder(tmp_path / "data", CLASSES, {"val": pairs})
-    assert not list(tmp_path.iterdir())
-
-
-def test_a_split_without_scenes_is_refused(tmp_path):
-    with pytest.raises(ValueError, match=r"split 'val': expected at least one scene, found none"):
-        write_data_folder(tmp_path / "data", CLASSES, {"val": []})
-    assert not list(tmp_path.iterdir())
 
 
 # --- Damage ------------------------------------------------------------------------------------

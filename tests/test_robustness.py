@@ -6,7 +6,8 @@ import raw_scannet
 
 from experiments import robustness, running
 from mtml_tf.classes import SCANNET20
-from mtml_tf.data.records import DataFolder, write_data_folder
+from mtml_tf.data.records import DataFolder
+from mtml_tf.data.writing import write_data_folder
 from mtml_tf.scene import VoxelScene
 
 CHAIR = 5

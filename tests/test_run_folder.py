@@ -8,7 +8,8 @@ import pytest
 from scenes import CLASSES, box_scene, write_folder
 from training_runs import EXPERIMENT, QUIETLY, command, eagerly, one_step, run_program
 
-from mtml_tf.data.records import DataFolder, write_data_folder
+from mtml_tf.data.records import DataFolder
+from mtml_tf.data.writing import write_data_folder
 from mtml_tf.inference import models
 from mtml_tf.scoring.ground_truth import ground_truth_ids
 from mtml_tf.training import run, run_folder

@@ -27,7 +27,8 @@ from experiments.speed.sizes import QUICK
 from mtml_tf.backend import tf
 from mtml_tf.classes import SCANNET20
 from mtml_tf.config import DataConfig, LossConfig
-from mtml_tf.data.records import DataFolder, write_data_folder
+from mtml_tf.data.records import DataFolder
+from mtml_tf.data.writing import write_data_folder
 from mtml_tf.network.losses import MultiTaskLoss
 
 TINY = RoomSize((16, 16, 8), channels=20, occupancy=0.2, num_objects=3)

@@ -14,7 +14,7 @@ import raw_scannet
 from experiments import running, table2
 from experiments.paper_numbers import TABLE_2
 from mtml_tf.classes import SCANNET18, SCANNET20
-from mtml_tf.data.records import write_data_folder
+from mtml_tf.data.writing import write_data_folder
 from mtml_tf.scene import Instance, VoxelScene
 from mtml_tf.scoring.average_precision import ApTable
 from mtml_tf.scoring.ground_truth import ground_truth_ids

@@ -10,7 +10,8 @@ from training_runs import QUIETLY
 
 from mtml_tf.config import DataConfig, LossConfig, NetworkConfig, TrainConfig
 from mtml_tf.data.pipeline import make_dataset
-from mtml_tf.data.records import DataFolder, write_data_folder
+from mtml_tf.data.records import DataFolder
+from mtml_tf.data.writing import write_data_folder
 from mtml_tf.network.voxel_network import VoxelNetwork
 from mtml_tf.scene import Instance
 from mtml_tf.scoring.ground_truth import ground_truth_ids

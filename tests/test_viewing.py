@@ -8,7 +8,7 @@ import pytest
 from scenes import BOX, CLASSES, FLOOR, box_scene, sparse_scene, write_folder
 
 from mtml_tf.config import DataConfig, NetworkConfig, SegmentConfig
-from mtml_tf.data.records import write_data_folder
+from mtml_tf.data.writing import write_data_folder
 from mtml_tf.inference import models, viewing
 from mtml_tf.network.voxel_network import VoxelNetwork
 from mtml_tf.scans import ply, scan

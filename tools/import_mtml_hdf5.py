@@ -21,11 +21,11 @@ flags.DEFINE_bool("overwrite", False, "Replaces what exists.")
 
 def main() -> None:
     """Reads the flags, reads the grids and writes them as one split."""
-    from mtml_tf.data import records
+    from mtml_tf.data import writing
 
     names = mtml_hdf5.find_scenes(FLAGS.input_dir, FLAGS.semantic, FLAGS.scenes)
     scenes = mtml_hdf5.ImportedScenes(FLAGS.input_dir, names, FLAGS.semantic, FLAGS.voxel_size)
-    records.write_data_folder(FLAGS.output_dir, SCANNET20, {FLAGS.split: scenes}, FLAGS.overwrite)
+    writing.write_data_folder(FLAGS.output_dir, SCANNET20, {FLAGS.split: scenes}, FLAGS.overwrite)
     print(f"{FLAGS.output_dir}: wrote {len(names)} scenes as split '{FLAGS.split}'")
 
 

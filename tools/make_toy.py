@@ -18,7 +18,7 @@ flags.DEFINE_bool("overwrite", False, "Replace splits that exist.")
 
 def main() -> None:
     """Reads the flags and writes the scenes."""
-    from mtml_tf.data.records import write_data_folder
+    from mtml_tf.data.writing import write_data_folder
     from mtml_tf.scoring.ground_truth import ground_truth_ids
 
     config = toy.ToyConfig(contact_probability=FLAGS.contact_probability)

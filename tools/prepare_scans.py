@@ -33,7 +33,7 @@ flags.DEFINE_bool("overwrite", False, "Replaces what exists.")
 
 def main() -> None:
     """Reads the flags, voxelizes the scans and writes them as one split."""
-    from mtml_tf.data import records
+    from mtml_tf.data import writing
 
     preparing.check_split(FLAGS.split)
     classes = read_classes(FLAGS.classes)
@@ -47,7 +47,7 @@ def main() -> None:
         FLAGS.scale,
         FLAGS.origin_jitter_seed,
     )
-    records.write_data_folder(FLAGS.output_dir, classes, {FLAGS.split: scenes}, FLAGS.overwrite)
+    writing.write_data_folder(FLAGS.output_dir, classes, {FLAGS.split: scenes}, FLAGS.overwrite)
     print(f"{FLAGS.output_dir}: wrote {len(paths)} scans as split '{FLAGS.split}'")
 
 

@@ -13,7 +13,8 @@ from experiments.speed.scenes import RoomSize, make_room, voxel_scene_of
 from mtml_tf.classes import SCANNET20
 from mtml_tf.config import DataConfig
 from mtml_tf.data.pipeline import make_dataset
-from mtml_tf.data.records import DataFolder, write_data_folder
+from mtml_tf.data.records import DataFolder
+from mtml_tf.data.writing import write_data_folder
 
 _BUCKET_SCENES = 16  # as the flagfiles have it
 _TURNED = {"flips and rotations": True, "flips": False}

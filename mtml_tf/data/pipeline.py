@@ -13,7 +13,7 @@ from mtml_tf.backend import tf
 from mtml_tf.classes import ClassSet
 from mtml_tf.config import DataConfig
 from mtml_tf.data import augmentation
-from mtml_tf.data.records import DataFolder, RecordEntry, read_bytes
+from mtml_tf.data.records import DataFolder, RecordEntry
 from mtml_tf.scene import VoxelScene
 
 # Scenes whose grids differ by less than so many voxels along x are sorted by y.
@@ -66,9 +66,7 @@ def make_dataset(
     def read(example: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         row = _row_of_example(example, entries, config) if training else example
         record = tf.numpy_function(
-            lambda i: read_bytes(
-                folder.path / entries[i].shard, entries[i].offset, entries[i].length
-            ),
+            lambda i: folder.record(entries[i]),
             [row],
             tf.string,
             stateful=False,

@@ -5,38 +5,31 @@
     classes.csv
     <split>-00000-of-000NN.tfrecord   one record a scene, occupied voxels only
     ground_truth/<split>/<scene>.txt  class_id * 1000 + instance, one line a vertex
+    report.json                       where scans were prepared: what became of each
 
 The manifest finds damage that a TFRecord reader does not (a shard cut at a record's end), the
-index lets scene i be read by its number alone.
+index lets scene i be read by its number alone. Where a process was killed while it replaced a
+split, the folder is read as it was before or as it is after (`mtml_tf/replacing.py`).
 """
 
 import dataclasses
 import hashlib
 import json
 import pathlib
-import shutil
-import tempfile
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
 
-from mtml_tf import files, program
+from mtml_tf import replacing
 from mtml_tf.backend import tf
-from mtml_tf.classes import ClassSet, encode_classes, read_classes
+from mtml_tf.classes import read_classes
 from mtml_tf.scene import VoxelScene
 from mtml_tf.scoring import benchmark_format
 
 SCHEMA_VERSION = 1
-MANIFEST, INDEX, CLASSES, GROUND_TRUTH = (
-    "manifest.json",
-    "index.json",
-    "classes.csv",
-    "ground_truth",
-)
-_SCENES_PER_SHARD = 128
-# A TFRecord frames its data: length (8 bytes) and its checksum (4), data, checksum (4).
-_HEADER_BYTES, _FOOTER_BYTES = 12, 4
+MANIFEST, INDEX, CLASSES, REPORT = "manifest.json", "index.json", "classes.csv", "report.json"
+GROUND_TRUTH = "ground_truth"
 # Arrays are stored as raw little-endian bytes: (type, columns); 0 columns is a vector.
 _ARRAYS: dict[str, tuple[str, int | None]] = {
     "coordinates": ("<u2", 3),
@@ -147,7 +140,7 @@ class DataFolder:
                 f"{'none in it' if self.path.is_dir() else 'no such folder'}; tools/make_toy.py, "
                 "tools/prepare_scans.py and tools/prepare_scannet.py make one"
             )
-        manifest, index = _read_json(self.path / MANIFEST), _read_json(self.path / INDEX)
+        manifest, index = read_json(self.locate(MANIFEST)), read_json(self.locate(INDEX))
         if manifest.get("schema_version") != SCHEMA_VERSION:
             raise ValueError(
                 f"{self.path / MANIFEST}: expected schema_version {SCHEMA_VERSION}, found "
@@ -198,7 +191,7 @@ class DataFolder:
             )
         if split not in self._verified:
             for shard in self._shards[split]:
-                _verify_shard(self.path / shard["file"], shard["sha256"], shard["bytes"])
+                _verify_shard(self.locate(shard["file"]), shard["sha256"], shard["bytes"])
             self._verified.add(split)
         return self._entries[split]
 
@@ -218,8 +211,17 @@ class DataFolder:
         return [entries[i] for i in np.linspace(0, len(entries) - 1, count).astype(int)]
 
     def record(self, entry: RecordEntry) -> bytes:
-        """Returns the bytes of one record."""
-        return read_bytes(self.path / entry.shard, entry.offset, entry.length)
+        """Returns the bytes of one record. Raises ValueError where the file ends before."""
+        path = self.locate(entry.shard)
+        with path.open("rb") as file:
+            file.seek(entry.offset)
+            data = file.read(entry.length)
+        if len(data) != entry.length:
+            raise ValueError(
+                f"{path}: expected {entry.length} bytes at {entry.offset}, found {len(data)}; the "
+                "file is cut, make the data folder again"
+            )
+        return data
 
     def scene(self, entry: RecordEntry) -> VoxelScene:
         """Returns one scene."""
@@ -247,24 +249,11 @@ class DataFolder:
 
     def ground_truth_dir(self, split: str) -> pathlib.Path:
         """Returns the folder of the split's ground truth files."""
-        return self.path / GROUND_TRUTH / split
+        return self.locate(f"{GROUND_TRUTH}/{split}")
 
-
-def read_bytes(path: str | pathlib.Path, offset: int, length: int) -> bytes:
-    """Returns `length` bytes of a file from `offset` on.
-
-    Raises:
-        ValueError: the file ends before.
-    """
-    with open(path, "rb") as file:
-        file.seek(offset)
-        data = file.read(length)
-    if len(data) != length:
-        raise ValueError(
-            f"{path}: expected {length} bytes at {offset}, found {len(data)}; the file is cut, "
-            "make the data folder again"
-        )
-    return data
+    def locate(self, name: str) -> pathlib.Path:
+        """Returns where a file or folder of the data folder lies."""
+        return replacing.locate(self.path, name)
 
 
 def _checked_names(shard: dict[str, Any]) -> list[str]:
@@ -275,7 +264,8 @@ def _checked_names(shard: dict[str, Any]) -> list[str]:
     return shard["names"]
 
 
-def _read_json(path: pathlib.Path) -> dict[str, Any]:
+def read_json(path: pathlib.Path) -> dict[str, Any]:
+    """Reads a JSON object. Raises ValueError where there is none."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         if not isinstance(content, dict):
@@ -285,12 +275,13 @@ def _read_json(path: pathlib.Path) -> dict[str, Any]:
     return content
 
 
-def _sha256(path: pathlib.Path) -> str:
+def digest(path: pathlib.Path) -> str:
+    """Returns the SHA-256 of a file, 64 hexadecimal digits."""
     with path.open("rb") as file:
-        digest = hashlib.sha256()
+        found = hashlib.sha256()
         while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
+            found.update(block)
+    return found.hexdigest()
 
 
 def _verify_shard(path: pathlib.Path, sha256: str, size: int) -> None:
@@ -301,211 +292,8 @@ def _verify_shard(path: pathlib.Path, sha256: str, size: int) -> None:
             f"{path}: expected {size} bytes as {MANIFEST} says, found {path.stat().st_size}; the "
             "file is cut or changed, make the data folder again"
         )
-    if _sha256(path) != sha256:
+    if digest(path) != sha256:
         raise ValueError(
             f"{path}: expected the SHA-256 that {MANIFEST} lists, found another; the file has "
             "changed, make the data folder again"
         )
-
-
-LabelledScene = tuple[VoxelScene, np.ndarray | None]
-
-
-def write_data_folder(
-    output_dir: str | pathlib.Path,
-    classes: ClassSet,
-    splits: Mapping[str, Iterable[LabelledScene]],
-    overwrite: bool = False,
-) -> None:
-    """Writes scenes as a data folder, or adds new splits to one; whole or not at all.
-
-    Several processes may add different splits to one folder at the same time.
-
-    Args:
-        output_dir: the folder.
-        classes: the class set; the same as the folder's, where it exists.
-        splits: for each split its scenes, each with its ground truth (int64 [N],
-            `class_id * 1000 + instance` a vertex) or None. Taken one by one.
-        overwrite: replace splits that exist.
-
-    Raises:
-        ValueError: a split that exists, other classes, a scene whose features are not as many as
-            those of the folder's other scenes, a scene name twice, or no scenes.
-    """
-    output_dir = pathlib.Path(output_dir)
-    existing = _open_for_writing(output_dir, classes, splits, overwrite)
-    width = _width_beside(existing, splits)
-    output_dir.parent.mkdir(parents=True, exist_ok=True)
-    temporary = pathlib.Path(tempfile.mkdtemp(prefix=f".{output_dir.name}.", dir=output_dir.parent))
-    try:
-        written: dict[str, tuple[list[dict[str, Any]], list[dict[str, Any]]]] = {}
-        for split, scenes in splits.items():
-            shards, entries, width = _write_split(temporary, split, scenes, width)
-            written[split] = shards, entries
-        files.write_text(temporary / CLASSES, encode_classes(classes))
-        files.sync_files(temporary)
-        with files.locked(output_dir.parent):
-            # Other processes may have changed the folder in the meantime: all is looked at anew.
-            existing = _open_for_writing(output_dir, classes, splits, overwrite)
-            if width is not None:
-                _check_width(_width_beside(existing, splits), *width)
-            manifest: dict[str, Any] = {"schema_version": SCHEMA_VERSION, "splits": {}}
-            index: dict[str, Any] = {}
-            if existing is not None:
-                manifest, index = _read_json(output_dir / MANIFEST), _read_json(output_dir / INDEX)
-            for split, (shards, entries) in written.items():
-                manifest["splits"][split], index[split] = {"shards": shards}, entries
-            files.write_text(temporary / INDEX, json.dumps(index))
-            files.write_text(temporary / MANIFEST, json.dumps(manifest, indent=1))
-            _install(temporary, output_dir, {name: shards for name, (shards, _) in written.items()})
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-
-
-def _open_for_writing(
-    output_dir: pathlib.Path, classes: ClassSet, splits: Collection[str], overwrite: bool
-) -> DataFolder | None:
-    """Returns the data folder that gets the splits, None where there is none yet.
-
-    Raises:
-        ValueError: a folder of something else or of other classes, or splits that it has and that
-            may not be replaced.
-    """
-    if not (output_dir / MANIFEST).exists():
-        if output_dir.is_dir() and any(output_dir.iterdir()):
-            raise ValueError(
-                f"{output_dir}: expected a data folder or an empty one, found other files; choose "
-                "another folder"
-            )
-        return None
-    existing = DataFolder(output_dir)
-    taken = set(splits) & set(existing.splits)
-    if taken and not overwrite:
-        raise ValueError(
-            f"{output_dir}: split '{min(taken)}' exists already; choose another folder or "
-            "split, or give --overwrite"
-        )
-    if existing.classes != classes:
-        raise ValueError(
-            f"{output_dir / CLASSES}: expected the classes that are to be written, found "
-            "others; choose another folder"
-        )
-    return existing
-
-
-# Who has so many features a voxel, 0 where class ids are the input.
-_Width = tuple[str, int]
-
-
-def _width_beside(existing: DataFolder | None, replaced: Collection[str]) -> _Width | None:
-    """Returns the width of a split that stays, None where none does."""
-    if existing is None:
-        return None
-    staying = [split for split in existing.splits if split not in replaced]
-    if not staying:
-        return None
-    return f"split '{staying[0]}' of {existing.path}", existing.num_features(staying[0])
-
-
-def _check_width(known: _Width | None, owner: str, num_features: int) -> _Width:
-    """Returns the width that is known, or else the new one. Raises ValueError where they differ."""
-    if known is not None and num_features != known[1]:
-        raise ValueError(
-            f"{owner}: expected {_told(known[1])} like {known[0]}, found {_told(num_features)}; "
-            "prepare all splits of a data folder with the same semantic input"
-        )
-    return known or (owner, num_features)
-
-
-def _told(num_features: int) -> str:
-    return f"{num_features} features a voxel" if num_features else "class ids as input"
-
-
-def _write_split(
-    folder: pathlib.Path, split: str, scenes: Iterable[LabelledScene], width: _Width | None
-) -> tuple[list[dict[str, Any]], list[dict[str, Any]], _Width | None]:
-    """Writes the shards and the ground truth of a split; returns its manifest, index and width."""
-    entries: list[dict[str, Any]] = []
-    open_name, offset = "", 0
-    writer: Any = None
-    for scene, ground_truth in program.progress(scenes, f"{split} scenes"):
-        if len(entries) % _SCENES_PER_SHARD == 0:
-            if writer is not None:
-                writer.close()
-            open_name, offset = f"shard-{len(entries) // _SCENES_PER_SHARD}", 0
-            writer = tf.io.TFRecordWriter(str(folder / open_name))
-        width = _check_width(width, f"scene {scene.name}", scene.num_features)
-        record = encode_record(scene)
-        writer.write(record)
-        entries.append(
-            {
-                "name": scene.name,
-                "shard": open_name,
-                "offset": offset + _HEADER_BYTES,
-                "length": len(record),
-                "grid_shape": [int(size) for size in scene.grid_shape],
-                "num_voxels": len(scene.coordinates),
-            }
-        )
-        offset += _HEADER_BYTES + len(record) + _FOOTER_BYTES
-        if ground_truth is not None:
-            benchmark_format.write_ground_truth(
-                folder / GROUND_TRUTH / split / f"{scene.name}.txt", ground_truth
-            )
-    if writer is None:
-        raise ValueError(f"split '{split}': expected at least one scene, found none")
-    writer.close()
-    names = [entry["name"] for entry in entries]
-    if len(set(names)) < len(names):
-        twice = next(name for name in names if names.count(name) > 1)
-        raise ValueError(f"split '{split}': expected distinct scene names, found '{twice}' twice")
-
-    shards: list[dict[str, Any]] = []
-    temporary_names = list(dict.fromkeys(entry["shard"] for entry in entries))
-    for number, temporary_name in enumerate(temporary_names):
-        final = f"{split}-{number:05d}-of-{len(temporary_names):05d}.tfrecord"
-        (folder / temporary_name).rename(folder / final)
-        members = [entry for entry in entries if entry["shard"] == temporary_name]
-        for entry in members:
-            entry["shard"] = final
-        shards.append(
-            {
-                "file": final,
-                "records": len(members),
-                "bytes": (folder / final).stat().st_size,
-                "sha256": _sha256(folder / final),
-                "names": [entry["name"] for entry in members],
-            }
-        )
-    return shards, entries, width
-
-
-def _install(
-    temporary: pathlib.Path, output_dir: pathlib.Path, splits: Mapping[str, list[dict[str, Any]]]
-) -> None:
-    """Moves a complete folder to its place; into an existing one the manifest comes last.
-
-    Args:
-        temporary: the folder.
-        output_dir: its place.
-        splits: for each new split its shards, as in the manifest.
-    """
-    if not (output_dir / MANIFEST).exists():
-        temporary.chmod(0o755)
-        temporary.replace(output_dir)
-        return
-    replaced = _read_json(output_dir / MANIFEST)["splits"]
-    for split, shards in splits.items():
-        new_truth = temporary / GROUND_TRUTH / split
-        shutil.rmtree(output_dir / GROUND_TRUTH / split, ignore_errors=True)
-        if new_truth.exists():
-            (output_dir / GROUND_TRUTH).mkdir(exist_ok=True)
-            new_truth.replace(output_dir / GROUND_TRUTH / split)
-        new_names = {shard["file"] for shard in shards}
-        old_names = {shard["file"] for shard in replaced.get(split, {"shards": []})["shards"]}
-        for name in new_names:
-            (temporary / name).replace(output_dir / name)
-        for name in old_names - new_names:
-            (output_dir / name).unlink(missing_ok=True)
-    for name in (INDEX, MANIFEST):
-        (temporary / name).replace(output_dir / name)

@@ -12,7 +12,7 @@ from absl import logging
 
 from mtml_tf import files
 from mtml_tf.classes import SCANNET20
-from mtml_tf.data import records
+from mtml_tf.data import records, writing
 from mtml_tf.scannet import preparing, reader
 from mtml_tf.scannet.preparing import FAILED, WARNED, Outcome, PreparedScenes, Settings
 
@@ -81,7 +81,7 @@ def write_scannet_folder(
     written = bool(paths) and not spoilt
     if written:
         prepared = {split: PreparedScenes(found) for split, found in paths.items()}
-        records.write_data_folder(output_dir, SCANNET20, prepared, overwrite)
+        writing.write_data_folder(output_dir, SCANNET20, prepared, overwrite)
     report = _report_of(outcomes, settings)
     report_path = (output_dir if written else partial) / REPORT
     _change_report(report_path, report)

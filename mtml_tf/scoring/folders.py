@@ -1,12 +1,13 @@
 """Scores a folder of predictions against a folder of ground truth."""
 
+import os
 import pathlib
 from collections.abc import Collection, Iterator, Sequence
 
 import numpy as np
 from absl import logging
 
-from mtml_tf import files, program
+from mtml_tf import files, program, replacing
 from mtml_tf.classes import ClassSet
 from mtml_tf.scene import Instance
 from mtml_tf.scoring.average_precision import ApTable, average_precision
@@ -86,7 +87,10 @@ def _read_scenes(
     prediction_dir: str | pathlib.Path, ground_truth_dir: str | pathlib.Path, classes: ClassSet
 ) -> Iterator[tuple[np.ndarray, Sequence[Instance]]]:
     """Yields ground truth and predictions of each scene; warns of what does not fit together."""
-    predicted, truths = _scene_files(prediction_dir), _scene_files(ground_truth_dir)
+    # In a data folder whose split a process was replacing when it was killed, it lies elsewhere.
+    place = pathlib.Path(os.path.abspath(ground_truth_dir))
+    current = replacing.locate(place.parent.parent, f"{place.parent.name}/{place.name}")
+    predicted, truths = _scene_files(prediction_dir), _scene_files(current)
     if not truths.keys() & predicted.keys():
         raise ValueError(
             f"{prediction_dir}: expected predictions of scenes in {ground_truth_dir}, such as "
