@@ -15,7 +15,7 @@ from absl import flags
 from experiments.running import TITLES, Workplace, encode_markdown, run_program
 from mtml_tf import program
 from mtml_tf.classes import read_classes
-from mtml_tf.scans.preparing import PreparedScans, find_scans
+from mtml_tf.scans.preparing import Settings, find_scans
 
 FLAGS = flags.FLAGS
 
@@ -55,17 +55,18 @@ def prepare(scans_dir: pathlib.Path, composed_dir: pathlib.Path, data_dir: pathl
     classes = read_classes(CLASSES)
     scans = find_scans(scans_dir, exclude_scenes=VALIDATION)
     turned = [
-        PreparedScans(
-            *(scans, classes, VOXEL_SIZE), origin_jitter_seed=0, turn=30.0, suffix=f"_turned{copy}"
-        )
+        Settings(classes, VOXEL_SIZE, origin_jitter_seed=0, turn=30.0, suffix=f"_turned{copy}")
         for copy in range(TURNED_COPIES)
     ]
 
-    def prepared(paths: list[pathlib.Path]) -> PreparedScans:
-        return PreparedScans(paths, classes, VOXEL_SIZE)
+    def prepared(paths: list[pathlib.Path]) -> Iterable[LabelledScene]:
+        return map(Settings(classes, VOXEL_SIZE).voxelize, paths)
 
     splits: dict[str, Iterable[LabelledScene]] = {
-        "train": itertools.chain(prepared(find_scans(composed_dir / "composed_train")), *turned),
+        "train": itertools.chain(
+            prepared(find_scans(composed_dir / "composed_train")),
+            *(map(settings.voxelize, scans) for settings in turned),
+        ),
         "val": prepared(find_scans(scans_dir, VALIDATION)),
         "composed": prepared(find_scans(composed_dir / "composed_val")),
     }

@@ -117,8 +117,8 @@ def check_apart(output: str | pathlib.Path, inputs: Iterable[str | pathlib.Path 
         read = pathlib.Path(os.path.realpath(path))
         if place in (read, *read.parents):
             raise ValueError(
-                f"{output}: expected a path of its own for what is written, found {path} there, "
-                "which is read; choose another"
+                f"{output}: choose another path to write to: expected one that holds nothing "
+                f"that is read, found {path} there"
             )
 
 

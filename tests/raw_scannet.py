@@ -4,12 +4,15 @@ A room of 6 segments of 2 vertices each, 1 m apart along x: wall, floor, chair, 
 (which is not among the 20 classes), and a segment that nobody annotated.
 """
 
+import dataclasses
 import json
 
 import numpy as np
 
+from mtml_tf.data.prepared_folder import write_prepared_folder
 from mtml_tf.scannet import layout
 from mtml_tf.scannet.layout import RawGroup
+from mtml_tf.scannet.preparing import Settings, find_scenes
 from mtml_tf.scannet.writer import (
     RawScene,
     write_label_table,
@@ -72,3 +75,36 @@ def file_of(folder, pattern):
 def change_json(path, **fields):
     """Replaces fields of a JSON object."""
     path.write_text(json.dumps({**json.loads(path.read_text()), **fields}))
+
+
+def prepare(scannet_dir, output_dir, splits=("train",), **options):
+    """Writes a data folder of a download; the options are settings or the writer's."""
+    settings = {
+        name: options.pop(name)
+        for name in [field.name for field in dataclasses.fields(Settings)]
+        if name in options
+    }
+    options.setdefault("num_workers", 1)
+    settings = Settings(str(scannet_dir), **settings)
+    scenes = find_scenes(scannet_dir, splits)
+    return write_prepared_folder(output_dir, scenes, settings, **options)
+
+
+def report_of(folder):
+    report = json.loads((folder / "report.json").read_text())
+    return {split: part["scenes"] for split, part in report.items()}
+
+
+def spoil(source, name):
+    """Damages the mesh of a scene; what is returned mends it."""
+    mesh = file_of(source / "scans" / name, layout.MESH)
+    content = mesh.read_bytes()
+    mesh.write_bytes(content[:400])
+    return lambda: mesh.write_bytes(content)
+
+
+def write_ids(folder, ids, *names):
+    folder.mkdir(exist_ok=True)
+    for name in names:
+        (folder / f"{name}.txt").write_text("".join(f"{number}\n" for number in ids))
+    return str(folder)

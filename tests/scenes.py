@@ -116,7 +116,12 @@ def assert_same_scene(found, expected):
 
 
 def files_in(path):
+    """The files below a folder, as texts."""
     return sorted(str(file.relative_to(path)) for file in path.rglob("*") if file.is_file())
+
+
+def contents(path):
+    return {name: (path / name).read_bytes() for name in files_in(path)}
 
 
 def give_random_weights(network, seed=0):

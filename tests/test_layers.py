@@ -31,9 +31,6 @@ PROGRAMS = {"train", "predict", "evaluate", "export"}
 LAYERS = [CONTRACT, NUMERIC, LEARNING, PROGRAMS]
 TENSORFLOW = {"tensorflow", "keras", "tf_keras", "tensorflow_addons", "tensorboard"}
 BACKEND = "mtml_tf.backend"
-# What a module takes from above its layer: the writer of ScanNet's data folders is kept with all
-# else that knows ScanNet.
-EXCEPTIONS = {"mtml_tf.scannet.folder": {"mtml_tf.data.records", "mtml_tf.data.writing"}}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -109,8 +106,6 @@ def test_imports_go_downward_or_along_a_layer(module):
             continue
         # Names of the package itself are lazy and would hide which layer they come from.
         assert imported.module != "mtml_tf", f"{module}: import from the module, not the package"
-        if imported.module in EXCEPTIONS.get(module, ()):
-            continue
         assert layer_of(imported.module) <= layer_of(module), f"{module} -> {imported.module}"
         if layer_of(module) == LAYERS.index(NUMERIC):
             assert imported.module != BACKEND, f"{module}: knows nothing of TensorFlow"

@@ -11,7 +11,7 @@ import pytest
 from mtml_tf.data import records, writing
 from mtml_tf.inference import models, prediction
 from mtml_tf.scans import scan, toy
-from mtml_tf.scans.preparing import PreparedScans
+from mtml_tf.scans.preparing import Settings
 from mtml_tf.scans.voxels import on_vertices
 from mtml_tf.scene import Instance, Scene
 from mtml_tf.scoring.benchmark_format import read_ground_truth, read_predictions
@@ -48,9 +48,10 @@ def place(tmp_path_factory):
     for number in range(3):
         scan.write_scan(folder / "scans" / f"scan{number}.ply", toy_scan(number))
     paths = sorted((folder / "scans").glob("*.ply"))
+    settings = Settings(toy.TOY_CLASSES, CONFIG.voxel_size)
     splits = {
-        "train": PreparedScans(paths[:2], toy.TOY_CLASSES, CONFIG.voxel_size),
-        "val": PreparedScans(paths[2:], toy.TOY_CLASSES, CONFIG.voxel_size),
+        "train": map(settings.voxelize, paths[:2]),
+        "val": map(settings.voxelize, paths[2:]),
     }
     writing.write_data_folder(folder / "data", toy.TOY_CLASSES, splits)
     result = run(

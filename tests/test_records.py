@@ -9,7 +9,14 @@ import numpy as np
 import pytest
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
-from scenes import CLASSES, assert_same_scene, box_scene, files_in, scenes_of, write_folder
+from scenes import (
+    CLASSES,
+    assert_same_scene,
+    box_scene,
+    files_in,
+    scenes_of,
+    write_folder,
+)
 
 from mtml_tf.backend import tf
 from mtml_tf.data.records import DataFolder, decode_record, encode_record

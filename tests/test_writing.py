@@ -9,7 +9,15 @@ import sys
 import numpy as np
 import pytest
 from killed_writers import NEW
-from scenes import CLASSES, assert_same_scene, box_scene, files_in, scenes_of, write_folder
+from scenes import (
+    CLASSES,
+    assert_same_scene,
+    box_scene,
+    contents,
+    files_in,
+    scenes_of,
+    write_folder,
+)
 
 from mtml_tf import files, replacing
 from mtml_tf.classes import SCANNET20
@@ -24,7 +32,7 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 
 
 def test_a_split_is_added_to_a_folder(folder):
-    before = {name: (folder / name).read_bytes() for name in files_in(folder)}
+    before = contents(folder)
     write_folder(folder, extra=scenes_of(20, 21, 22))
     assert DataFolder(folder).splits == ("train", "val", "extra")
     for split, seeds in (("train", range(5)), ("val", (7, 8)), ("extra", (20, 21, 22))):
@@ -39,14 +47,14 @@ def test_a_split_is_added_to_a_folder(folder):
 
 
 def test_an_existing_split_is_refused(folder):
-    before = {name: (folder / name).read_bytes() for name in files_in(folder)}
+    before = contents(folder)
     with pytest.raises(
         ValueError,
         match=rf"{folder}: split 'val' exists already; choose another folder or split, or give "
         "--overwrite",
     ):
         write_folder(folder, extra=scenes_of(9), val=scenes_of(9))
-    assert {name: (folder / name).read_bytes() for name in files_in(folder)} == before
+    assert contents(folder) == before
 
 
 def meanwhile(path, scenes, **splits):
@@ -98,11 +106,11 @@ def test_splits_of_other_widths_are_refused(width, other, sentence, tmp_path):
     ours, theirs = with_features(box_scene(1), width), with_features(box_scene(2), other)
     write_folder(path, train=[ours])
     assert DataFolder(path).num_features("train") == width
-    before = {name: (path / name).read_bytes() for name in files_in(path)}
+    before = contents(path)
     sentence = re.escape("scene scene_002: " + sentence.format(path) + "; prepare all splits")
     with pytest.raises(ValueError, match=sentence):
         write_folder(path, val=[theirs])
-    assert {name: (path / name).read_bytes() for name in files_in(path)} == before
+    assert contents(path) == before
     # Nor within a split, in one go, or while another process writes; but all may be replaced.
     with pytest.raises(ValueError, match=r"scene scene_002: expected .* like scene scene_001, "):
         write_folder(tmp_path / "new", train=[ours, theirs])
@@ -165,10 +173,10 @@ def test_nothing_is_left_of_a_folder_whose_making_fails(exists, tmp_path):
     path = tmp_path / "data"
     if exists:
         write_folder(path, train=scenes_of(1))
-    before = {name: (tmp_path / name).read_bytes() for name in files_in(tmp_path)}
+    before = contents(tmp_path)
     with pytest.raises(RuntimeError, match="no more"):
         write_data_folder(path, CLASSES, {"val": failing(scenes_of(3, 4))})
-    assert {name: (tmp_path / name).read_bytes() for name in files_in(tmp_path)} == before
+    assert contents(tmp_path) == before
     assert [p.name for p in tmp_path.iterdir()] == (["data"] if exists else [])
 
 
@@ -253,7 +261,7 @@ def test_a_folder_whose_writer_is_killed_at_any_step_is_as_before_or_as_after(
 
 
 def test_a_replacement_that_fails_before_it_is_decided_leaves_nothing(folder, monkeypatch):
-    before = {name: (folder / name).read_bytes() for name in files_in(folder)}
+    before = contents(folder)
     write_text = files.write_text
 
     def fail(path, *content):
@@ -264,5 +272,5 @@ def test_a_replacement_that_fails_before_it_is_decided_leaves_nothing(folder, mo
     monkeypatch.setattr(files, "write_text", fail)
     with pytest.raises(OSError, match="no room"):
         write_folder(folder, True, train=scenes_of(*NEW))
-    assert {name: (folder / name).read_bytes() for name in files_in(folder)} == before
+    assert contents(folder) == before
     assert [path.name for path in folder.parent.iterdir()] == ["data"]

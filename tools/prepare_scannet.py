@@ -33,18 +33,14 @@ flags.DEFINE_bool("overwrite", False, "Replaces splits that exist.")
 
 def main() -> None:
     """Reads the flags, prepares the scenes and writes them."""
-    from mtml_tf.scannet import folder
+    from mtml_tf.data import prepared_folder
 
     settings = preparing.Settings(
         FLAGS.scannet_dir, FLAGS.semantic_dir, FLAGS.scores, FLAGS.voxel_size, FLAGS.align_axes
     )
-    written = folder.write_scannet_folder(
-        FLAGS.output_dir,
-        settings,
-        FLAGS.splits,
-        FLAGS.split_dir,
-        FLAGS.num_workers,
-        FLAGS.overwrite,
+    scenes = preparing.find_scenes(FLAGS.scannet_dir, FLAGS.splits, FLAGS.split_dir)
+    written = prepared_folder.write_prepared_folder(
+        FLAGS.output_dir, scenes, settings, FLAGS.num_workers, FLAGS.overwrite
     )
     print(written)
 

@@ -4,7 +4,7 @@ from absl import flags
 
 from mtml_tf import program
 from mtml_tf.classes import read_classes
-from mtml_tf.scans import preparing, scan
+from mtml_tf.scans import preparing, scan, semantic_input
 
 FLAGS = flags.FLAGS
 
@@ -14,7 +14,18 @@ flags.DEFINE_string("output_dir", None, "Data folder; gets a new split if it exi
 flags.DEFINE_string("split", "train", "Name of the split.")
 flags.DEFINE_float("voxel_size", 0.01, "Edge length of a voxel, metres.")
 flags.DEFINE_string(
-    "label_map", "", "Class ids of the files to read as other ids: their_id:our_id,..."
+    "semantic_dir",
+    "",
+    "Predictions as input, <scene>.txt or <scene>.npy; the scans' own labels where empty.",
+)
+flags.DEFINE_enum(
+    "scores",
+    semantic_input.PROBABILITIES,
+    semantic_input.SCORES,
+    "What a table in <scene>.npy holds; features take a <scene>.txt of class ids beside.",
+)
+flags.DEFINE_string(
+    "label_map", "", "Class ids of the scans to read as other ids: their_id:our_id,..."
 )
 flags.DEFINE_enum("up_axis", "z", list(scan.UP_AXES), "The axis of the scans that points up.")
 flags.DEFINE_float(
@@ -28,27 +39,33 @@ flags.DEFINE_integer(
     "Starts each grid at a random place in a voxel, by this seed.",
     lower_bound=0,
 )
-flags.DEFINE_bool("overwrite", False, "Replaces what exists.")
+flags.DEFINE_integer("num_workers", 0, "Processes; 0 for one a core.", lower_bound=0)
+flags.DEFINE_bool("overwrite", False, "Replaces a split that exists.")
 
 
 def main() -> None:
-    """Reads the flags, voxelizes the scans and writes them as one split."""
-    from mtml_tf.data import writing
+    """Reads the flags, prepares the scans and writes them as one split."""
+    from mtml_tf.data import prepared_folder
 
-    preparing.check_split(FLAGS.split)
-    classes = read_classes(FLAGS.classes)
-    paths = preparing.find_scans(FLAGS.input_dir, FLAGS.scenes, FLAGS.exclude_scenes)
-    scenes = preparing.PreparedScans(
-        paths,
-        classes,
+    settings = preparing.Settings(
+        read_classes(FLAGS.classes),
         FLAGS.voxel_size,
+        FLAGS.semantic_dir,
+        FLAGS.scores,
         scan.parse_label_map(FLAGS.label_map),
         FLAGS.up_axis,
         FLAGS.scale,
         FLAGS.origin_jitter_seed,
     )
-    writing.write_data_folder(FLAGS.output_dir, classes, {FLAGS.split: scenes}, FLAGS.overwrite)
-    print(f"{FLAGS.output_dir}: wrote {len(paths)} scans as split '{FLAGS.split}'")
+    paths = preparing.find_scans(FLAGS.input_dir, FLAGS.scenes, FLAGS.exclude_scenes)
+    written = prepared_folder.write_prepared_folder(
+        FLAGS.output_dir,
+        preparing.as_split(FLAGS.split, paths),
+        settings,
+        FLAGS.num_workers,
+        FLAGS.overwrite,
+    )
+    print(written)
 
 
 if __name__ == "__main__":

@@ -1,15 +1,16 @@
-"""A folder of labelled scans to voxelized scenes with their ground truth."""
+"""One labelled scan to a voxelized scene with its ground truth; `prepared` does so with many."""
 
 import dataclasses
 import pathlib
 import re
 import zlib
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import numpy as np
 
 from mtml_tf.classes import ClassSet
-from mtml_tf.scans import scan, voxels
+from mtml_tf.scans import prepared, scan, semantic_input, voxels
+from mtml_tf.scans.prepared import Source
 from mtml_tf.scene import Scene, VoxelScene
 from mtml_tf.scoring import ground_truth
 
@@ -45,27 +46,30 @@ def find_scans(
     return [by_stem[stem] for stem in sorted(stems, key=_natural)]
 
 
-def check_split(name: str) -> None:
-    """Raises ValueError where a name can't be that of a split, which names files and a folder."""
+def as_split(name: str, paths: Iterable[pathlib.Path]) -> list[Source]:
+    """Returns scans as the scenes of a split.
+
+    Raises:
+        ValueError: a name that can't be that of a split, which names files and a folder.
+    """
     if name.split() != [name] or "/" in name or name.startswith("."):
         raise ValueError(
             f"expected the name of a split without spaces, slashes and a dot in front, found "
             f"'{name}'"
         )
+    return [Source(name, scan.scene_name(path), path) for path in paths]
 
 
 @dataclasses.dataclass(frozen=True)
-class PreparedScans:
-    """Scans that are read and voxelized one by one, as they are iterated over.
-
-    Yields pairs: the voxelized scene, and int64 [N] ground truth ids of its vertices (None where
-    the scan has no instances). Raises ValueError at a scan that can't be read or voxelized, and
-    at the second scene of one name.
+class Settings:
+    """How scans are read and voxelized; see `prepared.Preparation`.
 
     Attributes:
-        paths: PLY files.
         classes: the classes that they may carry.
         voxel_size: edge length of a voxel, metres.
+        semantic_dir: folder of predictions (see `semantic_input`); empty for the true labels.
+            With it, scans without labels have neither instances nor ground truth.
+        scores: see `semantic_input.read_semantic_input`.
         label_map: see `scan.read_scan`.
         up_axis, scale: of the files, see `scan.in_metres`.
         origin_jitter_seed: where given, each grid starts at a random place within a voxel below
@@ -73,11 +77,15 @@ class PreparedScans:
         turn: degrees; every scan is turned about the vertical axis by a random angle of at most
             so much, drawn like the origin.
         suffix: appended to the scenes' names, to tell such copies of a scan apart.
+
+    Raises:
+        ValueError: scores of no known kind, or a voxel size that is not above 0 and finite.
     """
 
-    paths: Sequence[pathlib.Path]
     classes: ClassSet
     voxel_size: float
+    semantic_dir: str = ""
+    scores: str = semantic_input.PROBABILITIES
     label_map: Mapping[int, int] = dataclasses.field(default_factory=dict)
     up_axis: str = "z"
     scale: float = 1.0
@@ -85,30 +93,49 @@ class PreparedScans:
     turn: float = 0.0
     suffix: str = ""
 
-    def __len__(self) -> int:
-        return len(self.paths)
+    def __post_init__(self) -> None:
+        prepared.check_settings(self)
 
-    def __iter__(self) -> Iterator[tuple[VoxelScene, np.ndarray | None]]:
-        seen: dict[str, pathlib.Path] = {}
-        for path in self.paths:
-            given = scan.read_scan(path, self.label_map)
-            scene = self._varied(scan.in_metres(given, self.up_axis, self.scale))
-            if scene.name in seen:
-                raise ValueError(
-                    f"{path}: expected a new scene name, found that of {seen[scene.name]}"
-                )
-            seen[scene.name] = path
-            try:
-                scan.check_step(scene, self.voxel_size)
-                voxel_scene = voxels.voxelize(
-                    scene, self.voxel_size, self.classes, self._origin(scene)
-                )
-                truth = None
-                if scene.instance_ids is not None:
-                    truth = ground_truth.ground_truth_ids(scene, self.classes)
-            except ValueError as error:
-                raise ValueError(f"{path}: {error}") from error
-            yield voxel_scene, truth
+    def check(self, sources: Sequence[Source]) -> None:
+        """Raises ValueError where two scans have one name."""
+        seen: dict[tuple[str, str], pathlib.Path] = {}
+        for source in sources:
+            other = seen.setdefault((source.split, source.name), source.path)
+            if other != source.path:
+                raise ValueError(f"{source.path}: expected a new scene name, found that of {other}")
+
+    def inputs(self, source: Source) -> list[pathlib.Path]:
+        """Returns the scan's file."""
+        return [source.path]
+
+    def __call__(self, source: Source) -> tuple[VoxelScene, np.ndarray | None, list[str]]:
+        """Prepares one scan; see `prepared.Preparation`."""
+        return (*self.voxelize(source.path), [])
+
+    def voxelize(self, path: pathlib.Path) -> tuple[VoxelScene, np.ndarray | None]:
+        """Reads a scan, its labels as input.
+
+        Returns:
+            The voxelized scene, and int64 [N] ground truth ids of its vertices, None where the
+            scan has no instances.
+
+        Raises:
+            ValueError: a scan that can't be read or voxelized.
+        """
+        given = scan.read_scan(path, self.label_map)
+        scene = self._varied(scan.in_metres(given, self.up_axis, self.scale))
+        if scene.semantic_ids is None and self.semantic_dir:
+            unlabelled = np.zeros(len(scene.vertices), np.int32)
+            scene = dataclasses.replace(scene, semantic_ids=unlabelled, instance_ids=None)
+        try:
+            scan.check_step(scene, self.voxel_size)
+            voxel_scene = voxels.voxelize(scene, self.voxel_size, self.classes, self._origin(scene))
+            truth = None
+            if scene.instance_ids is not None:
+                truth = ground_truth.ground_truth_ids(scene, self.classes)
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from error
+        return voxel_scene, truth
 
     def _origin(self, scene: Scene) -> np.ndarray | None:
         if self.origin_jitter_seed is None:

@@ -12,7 +12,7 @@ post-processing needs, they do not tell, so `<scene>.txt` has to stand beside th
 import dataclasses
 import pathlib
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -45,6 +45,25 @@ class SemanticInput:
     probabilities: bool = False
 
 
+def check_scores(scores: str) -> None:
+    """Raises ValueError at scores of no known kind."""
+    if scores not in SCORES:
+        raise ValueError(f"expected scores among {list(SCORES)}, found '{scores}'")
+
+
+def check_folder(semantic_dir: str | pathlib.Path, scene_names: Sequence[str]) -> None:
+    """Raises ValueError where there is no such folder, or nothing of any of these scenes in it."""
+    if not pathlib.Path(semantic_dir).is_dir():
+        raise ValueError(
+            f"{semantic_dir}: expected a folder of semantic predictions, found no such folder"
+        )
+    if scene_names and not any(find_files(semantic_dir, name) for name in scene_names):
+        raise ValueError(
+            f"{semantic_dir}: expected files such as {scene_names[0]}.txt or "
+            f"{scene_names[0]}.npy, found none of any of the {len(scene_names)} scenes"
+        )
+
+
 def find_files(semantic_dir: str | pathlib.Path, scene_name: str) -> list[pathlib.Path]:
     """Returns the files that there are for a scene, none, one or two."""
     paths = [pathlib.Path(semantic_dir, scene_name + suffix) for suffix in (".txt", ".npy")]
@@ -64,8 +83,7 @@ def files_to_read(
     Raises:
         ValueError: no file, or two where one is expected or the other way round.
     """
-    if scores not in SCORES:
-        raise ValueError(f"expected scores among {list(SCORES)}, found '{scores}'")
+    check_scores(scores)
     found = {path.suffix: path for path in find_files(semantic_dir, scene_name)}
     stem = pathlib.Path(semantic_dir, scene_name)
     if scores == FEATURES:

@@ -1,8 +1,7 @@
-"""Raw ScanNet to a data folder, with a report of what became of each scene."""
+"""Prepared scenes to a data folder, with a report of what became of each."""
 
 import collections
 import contextlib
-import dataclasses
 import json
 import pathlib
 from collections.abc import Mapping, Sequence
@@ -11,24 +10,22 @@ from typing import Any
 from absl import logging
 
 from mtml_tf import files
-from mtml_tf.classes import SCANNET20
-from mtml_tf.data import records, writing
-from mtml_tf.scannet import preparing, reader
-from mtml_tf.scannet.preparing import FAILED, WARNED, Outcome, PreparedScenes, Settings
+from mtml_tf.data import writing
+from mtml_tf.data.records import REPORT, DataFolder
+from mtml_tf.scans import prepared
+from mtml_tf.scans.prepared import FAILED, WARNED, Outcome, Preparation, PreparedScenes, Source
 
-REPORT = "report.json"
 _PARTIAL = ".partial"
 
 
-def write_scannet_folder(
+def write_prepared_folder(
     output_dir: str | pathlib.Path,
-    settings: Settings,
-    splits: Sequence[str],
-    split_dir: str = "",
+    sources: Sequence[Source],
+    preparation: Preparation,
     num_workers: int = 0,
     overwrite: bool = False,
 ) -> str:
-    """Prepares splits of ScanNet and writes them as a data folder, or adds them to one.
+    """Prepares scenes and writes them as a data folder, or adds their splits to one.
 
     `<output_dir>/report.json` tells of each scene whether it is prepared, warned or failed, and
     why; the log tells of the latter two. A new split is written without its failed scenes. An
@@ -39,10 +36,9 @@ def write_scannet_folder(
     that is started again after bad scenes were mended, makes only those that it lacks.
 
     Args:
-        output_dir: the data folder; all its splits have the same settings.
-        settings: see `preparing.Settings`.
-        splits: among `train`, `val`, `test`.
-        split_dir: folder of the split lists; empty to look for them in the download.
+        output_dir: the data folder; all its splits have the same kind of settings.
+        sources: the scenes.
+        preparation: how each is prepared.
         num_workers: how many processes; 0 for one a core.
         overwrite: replace splits that exist. Without it, those that an earlier run of the same
             settings wrote whole are left as they are.
@@ -51,24 +47,26 @@ def write_scannet_folder(
         A sentence on what was written.
 
     Raises:
-        ValueError: before any work, splits that exist, other settings or classes in the folder,
-            lists, a report or a label table that can't be read; or, once all that can be prepared
-            is written, scenes that could not be.
+        ValueError: before any work, splits that exist, other settings or classes in the folder, a
+            report that can't be read, or what the `Preparation` checks; or, once all that can be
+            prepared is written, scenes that could not be.
     """
     output_dir = pathlib.Path(output_dir)
     partial = output_dir.parent / (output_dir.name + _PARTIAL)
-    if not splits:
-        raise ValueError(f"{output_dir}: expected at least one split to prepare, found none")
-    names = {split: reader.read_split(settings.scannet_dir, split, split_dir) for split in splits}
+    names: dict[str, list[str]] = collections.defaultdict(list)
+    for source in sources:
+        names[source.split].append(source.name)
     _read_report(partial / REPORT)
-    existing = _existing_splits(output_dir)
-    whole = _check_output(output_dir, existing, names, settings, overwrite)
+    folder = writing.open_for_writing(output_dir, preparation.classes)
+    existing = folder.splits if folder else ()
+    settings = prepared.settings_of(preparation)
+    whole = _check_output(output_dir, folder, names, settings, overwrite)
     there = f"there already: {', '.join(whole)} (--overwrite makes anew)" if whole else ""
-    scenes = [(split, name) for split in names if split not in whole for name in names[split]]
-    if not scenes:
+    sources = [source for source in sources if source.split not in whole]
+    if not sources:
         return f"{output_dir}: {there}"
 
-    outcomes = preparing.prepare_scenes(scenes, settings, partial, num_workers)
+    outcomes = prepared.prepare_scenes(sources, preparation, partial, num_workers)
     paths: dict[str, list[pathlib.Path]] = {}
     for outcome in outcomes:
         for reason in outcome.reasons:
@@ -79,20 +77,23 @@ def write_scannet_folder(
     failed = [outcome for outcome in outcomes if outcome.status == FAILED]
     spoilt = any(outcome.split in existing for outcome in failed)
     written = bool(paths) and not spoilt
-    if written:
-        prepared = {split: PreparedScenes(found) for split, found in paths.items()}
-        writing.write_data_folder(output_dir, SCANNET20, prepared, overwrite)
     report = _report_of(outcomes, settings)
+    if written:
+        splits = {split: PreparedScenes(found) for split, found in paths.items()}
+        writing.write_data_folder(output_dir, preparation.classes, splits, overwrite, report)
+    else:
+        partial.mkdir(parents=True, exist_ok=True)
+        with files.locked(partial.parent):  # another process may be at other splits
+            _write_report(partial / REPORT, {**_read_report(partial / REPORT), **report})
     report_path = (output_dir if written else partial) / REPORT
-    _change_report(report_path, report)
     if failed:
         kept = " (the others are written)" if written else ""
         kept = " (the splits that exist stay as they are)" if spoilt else kept
         again = "again with --overwrite" if written or overwrite else "again"
         raise ValueError(
-            f"{output_dir}: expected {len(outcomes)} scenes to be prepared, found {len(failed)} "
-            f"that could not be{kept}; {report_path} tells why; started {again}, once they are "
-            f"mended, only they are made anew, since {partial} keeps the others"
+            f"{output_dir}: mend the scenes that {report_path} calls failed and start {again}, "
+            f"which makes only them anew ({partial} keeps the others): expected {len(outcomes)} "
+            f"scenes to be prepared, found {len(failed)} that could not be{kept}"
         )
     _remove_cache(partial, report)
     warned = sum(outcome.status == WARNED for outcome in outcomes)
@@ -104,33 +105,11 @@ def write_scannet_folder(
     return f"{output_dir}: {'; '.join(part for part in parts if part)}"
 
 
-def _existing_splits(output_dir: pathlib.Path) -> tuple[str, ...]:
-    """Returns the splits of a data folder that is to be written, none where there is none yet.
-
-    Raises:
-        ValueError: a folder of something else, or a data folder of other classes.
-    """
-    if (output_dir / records.MANIFEST).exists():
-        folder = records.DataFolder(output_dir)
-        if folder.classes != SCANNET20:
-            raise ValueError(
-                f"{output_dir / records.CLASSES}: expected the 20 classes of ScanNet, found "
-                "others; choose another folder"
-            )
-        return folder.splits
-    if output_dir.exists() and (not output_dir.is_dir() or any(output_dir.iterdir())):
-        raise ValueError(
-            f"{output_dir}: expected a data folder or an empty one, found other files; choose "
-            "another folder"
-        )
-    return ()
-
-
 def _check_output(
     output_dir: pathlib.Path,
-    existing: Sequence[str],
-    names: Mapping[str, Sequence[str]],
-    settings: Settings,
+    folder: DataFolder | None,
+    names: Mapping[str, list[str]],
+    settings: Mapping[str, Any],
     overwrite: bool,
 ) -> list[str]:
     """Returns which of the splits are there, whole, by these settings, and are to stay.
@@ -138,28 +117,30 @@ def _check_output(
     Raises:
         ValueError: a split that may not be replaced, or one of other settings that stays.
     """
-    report = _read_report(output_dir / REPORT)
+    if folder is None:
+        return []
+    report = _read_report(folder.locate(REPORT))
     whole = []
-    for split in existing:
+    for split in folder.splits:
         known = report.get(split, {"settings": {}, "scenes": {}})
         failed = [scene for scene in known["scenes"].values() if scene["status"] == FAILED]
         if split in names and not overwrite:
-            same = known["settings"] == dataclasses.asdict(settings)
-            if failed or not same or list(known["scenes"]) != list(names[split]):
+            same = known["settings"] == settings and list(known["scenes"]) == names[split]
+            if failed or not same:
                 without = f" without {len(failed)} scenes that failed" if failed else ""
                 raise ValueError(
                     f"{output_dir}: split '{split}' exists already{without}; choose another "
-                    "folder, other --splits, or give --overwrite"
+                    "folder or split, or give --overwrite"
                 )
             whole.append(split)
         elif split not in names and known["settings"]:
-            theirs, ours = _kind(known["settings"]), _kind(dataclasses.asdict(settings))
+            theirs, ours = _kind(known["settings"]), _kind(settings)
             for name in ours:
                 if theirs[name] != ours[name]:
                     raise ValueError(
-                        f"{output_dir}: expected the {name} of its split '{split}', "
-                        f"{theirs[name]}, found {ours[name]}; choose another folder, or prepare "
-                        f"'{split}' anew with the others (--splits, --overwrite)"
+                        f"{output_dir}: choose another folder, or prepare its split '{split}' "
+                        f"anew as well (--overwrite): expected one {name} in all its splits, "
+                        f"found {theirs[name]} in '{split}' and {ours[name]} for the new ones"
                     )
     return whole
 
@@ -174,9 +155,11 @@ def _kind(settings: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _report_of(outcomes: Sequence[Outcome], settings: Settings) -> dict[str, dict[str, Any]]:
+def _report_of(
+    outcomes: Sequence[Outcome], settings: Mapping[str, Any]
+) -> dict[str, dict[str, Any]]:
     report: dict[str, dict[str, Any]] = collections.defaultdict(
-        lambda: {"settings": dataclasses.asdict(settings), "scenes": {}}
+        lambda: {"settings": settings, "scenes": {}}
     )
     for outcome in outcomes:
         told = {"status": outcome.status, "reasons": list(outcome.reasons)}
@@ -206,11 +189,8 @@ def _read_report(path: pathlib.Path) -> dict[str, dict[str, Any]]:
     return report
 
 
-def _change_report(path: pathlib.Path, splits: Mapping[str, dict[str, Any]]) -> None:
-    """Writes what became of these splits; others in a report that is there stay in it."""
-    with files.locked(path.parent.parent):  # another process may be at other splits
-        report = {**_read_report(path), **splits}
-        files.write_text(path, json.dumps(report, indent=1) + "\n", overwrite=True)
+def _write_report(path: pathlib.Path, report: Mapping[str, dict[str, Any]]) -> None:
+    files.write_text(path, json.dumps(report, indent=1) + "\n", overwrite=True)
 
 
 def _remove_cache(partial: pathlib.Path, report: Mapping[str, dict[str, Any]]) -> None:
@@ -227,7 +207,7 @@ def _remove_cache(partial: pathlib.Path, report: Mapping[str, dict[str, Any]]) -
         told = _read_report(partial / REPORT)
         others = {split: part for split, part in told.items() if split not in report}
         if others:
-            files.write_text(partial / REPORT, json.dumps(others, indent=1) + "\n", overwrite=True)
+            _write_report(partial / REPORT, others)
         else:
             (partial / REPORT).unlink(missing_ok=True)
         _remove_if_empty(partial)
