@@ -144,7 +144,7 @@ SMALLER = (
         "tools/make_rooms.py .*--output_dir=(data|runs)",
         "--num_scenes=5 --num_val=3 --num_workers=1",
     ),
-    ("tools/prepare_scannet.py ", "--num_workers=1"),
+    ("tools/prepare_scan(s|net).py ", "--num_workers=1"),
     ("tools/compose_scans.py ", "--num_scenes=2 --num_workers=1"),
     ("tools/pack_submission.py .*--scannet_dir=S", "--scenes=S/scannetv2_test.txt"),
     ("tools/benchmark.py ", "--quick --repeats=1 --max_seconds=1"),

@@ -196,7 +196,7 @@ def test_scans_that_are_read_and_files_of_others_are_not_replaced(tmp_path):
         scan.write_scan(tmp_path / folder / "composed_0000.ply", tabletop("a"))
     (tmp_path / "mine" / "thesis.tex").touch()
     for output, sentence in (
-        ("in", f"found {tmp_path / 'in'} there, which is read"),
+        ("in", f"that is read, found {tmp_path / 'in'} there"),
         ("mine", "a folder of composed scenes to replace, found thesis.tex in it"),
     ):
         with pytest.raises(ValueError, match=sentence):

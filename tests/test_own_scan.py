@@ -286,7 +286,7 @@ def test_what_is_read_is_not_replaced(run_dir, tmp_path):
         *(f"--output_dir={tmp_path}", "--overwrite"),
     )
     assert result.returncode == 1
-    assert f"found {tmp_path / 'a.ply'} there, which is read" in result.stderr
+    assert f"that is read, found {tmp_path / 'a.ply'} there" in result.stderr
     assert (tmp_path / "a.ply").exists()
 
 

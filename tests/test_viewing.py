@@ -179,7 +179,7 @@ def test_the_tool_writes_a_page_and_a_picture(tmp_path):
         ("--output_html=a.ply", "a.ply: expected the name of a .html file to write"),
         ("--output_png=a.jpg", "a.jpg: expected the name of a .png file to write"),
         ("--output_html=folder.html", "found a folder; choose another path"),
-        ("--output_html=scan.html", "found scan.html there, which is read"),
+        ("--output_html=scan.html", "that is read, found scan.html there"),
     ],
 )
 def test_the_tool_replaces_nothing_else_than_a_view(tmp_path, flag, sentence):
