@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from own_scans import CLASSES, assert_finds_box_and_ball, room, tiny_model, write_binary_ply
 
-from mtml_tf.data import records
+from mtml_tf.data import writing
 from mtml_tf.inference import models, prediction
 from mtml_tf.scans import ply
-from mtml_tf.scans.preparing import PreparedScans
+from mtml_tf.scans.preparing import Settings
 from mtml_tf.scans.scan_file import ScanFile
 from mtml_tf.scoring.benchmark_format import read_predictions
 
@@ -111,7 +111,7 @@ def test_a_restart_replaces_scan_folders_only_where_that_is_asked_for(run_dir, s
         (["--scan=b.ply,empty"], "empty: expected PLY files, found none"),
         (["--scan=,"], "expected paths of scans with commas between, found ','"),
         (["--scan=a.ply,b.ply", "--output_dir=taken"], "taken: expected a folder to write, found"),
-        (["--scan=out/s/s.ply,b.ply", "--overwrite"], "found out/s/s.ply there, which is read"),
+        (["--scan=out/s/s.ply,b.ply", "--overwrite"], "that is read, found out/s/s.ply there"),
     ],
 )
 def test_what_cannot_be_done_is_refused_before_the_work(tmp_path, arguments, sentence):
@@ -158,8 +158,8 @@ def weak(model, tmp_path_factory):
     folder = tmp_path_factory.mktemp("weak")
     path = folder / "a.ply"
     write_binary_ply(path, *room(), "<")
-    prepared = PreparedScans([path], CLASSES, 0.1)
-    records.write_data_folder(folder / "data", CLASSES, {"val": prepared})
+    prepared = [Settings(CLASSES, 0.1).voxelize(path)]
+    writing.write_data_folder(folder / "data", CLASSES, {"val": prepared})
     ((voxels, _),) = prepared
     usual = float(np.log(np.count_nonzero(voxels.semantic_ids == 2)))
     segment = dataclasses.replace(

@@ -125,11 +125,6 @@ def read_scan(
     )
 
 
-def scene_name(path: str | pathlib.Path) -> str:
-    """Returns the name of the scene in a file: its stem, spaces replaced by `_`."""
-    return re.sub(r"\s+", "_", pathlib.Path(path).stem)
-
-
 def in_metres(scene: Scene, up_axis: str = "z", scale: float = 1.0) -> Scene:
     """Returns a scan in metres and z up.
 
