@@ -1,15 +1,25 @@
 """The network as everything else uses it: lists of occupied voxels in, values at them out."""
 
 from collections.abc import Callable
+from typing import TypeVar
+
+from absl import logging
 
 from mtml_tf.backend import keras, tf
 from mtml_tf.config import EXECUTIONS, NetworkConfig
 from mtml_tf.network import architecture, occupied
+from mtml_tf.network.graph import Graph, NotUnderstoodError, Plan
 
 # Measured on two CPU cores at 64 x 64 x 16 and 12 % occupancy: with 6 channels the plain first
 # layer takes about half the time of the scattered one, with 20 channels (96 x 104 x 40, 6 %) five
 # times as long.
 _MAX_CHANNELS_OF_PLAIN_STEM = 8
+# A tensor of a convolution must have fewer elements.
+_TOO_MANY_ELEMENTS = 1 << 31
+# In a flat grid the scattered first layer has so many times the elements of its output.
+_SCATTERED = 4
+
+Result = TypeVar("Result")
 
 
 class VoxelNetwork(keras.Model):
@@ -19,11 +29,14 @@ class VoxelNetwork(keras.Model):
     outputs are used at occupied voxels only. So the first layer scatters rows of its kernel, the
     layers from the transposed convolution on run at occupied voxels, and only what lies between
     them runs on the whole grid. `dense` execution runs the plain Keras model. Both hold the same
-    variables and give the same values up to rounding.
+    variables and give the same values up to rounding. Which layers these are is read from the
+    model that `build_network` returns; where its form is another, it runs dense, which is logged.
 
     Attributes:
         config: the network's configuration.
         dense: the Keras functional model that holds the variables.
+        graph: its layers.
+        execution: how it runs, `occupied` or `dense`.
     """
 
     def __init__(
@@ -39,22 +52,43 @@ class VoxelNetwork(keras.Model):
             config: the network's configuration.
             execution: `occupied` or `dense`.
             precision: see `build_network`.
-            recompute: of occupied execution: gradients compute the activations within each of
-                three stages (full resolution, half resolution, voxels) again instead of keeping
-                them, which takes less memory and more time.
+            recompute: of occupied execution: gradients compute the activations within each stage
+                (full resolution, half resolution, voxels) again instead of keeping them, which
+                takes less memory and more time.
         """
         super().__init__(name="mtml")
         self.config = config
         if execution not in EXECUTIONS:
             raise ValueError(f"expected execution {' or '.join(EXECUTIONS)}, found {execution}")
-        self._is_dense = execution == "dense"
-        self.dense = architecture.build_network(config, not self._is_dense, precision)
-        stem, pool, join = (
-            self.dense.get_layer(name).output
-            for name in (architecture.STEM, architecture.POOL, architecture.JOIN)
-        )
-        self._stages = (keras.Model(stem, pool), keras.Model(pool, join))
+        self.dense = architecture.build_network(config, execution == "occupied", precision)
+        self.graph = Graph(self.dense)
+        self._plan = self._planned() if execution == "occupied" else None
+        self.execution = "occupied" if self._plan else "dense"
         self._recompute = recompute
+
+    def _planned(self) -> Plan | None:
+        """How occupied execution runs the graph; None, and why in the log, where it can't."""
+        try:
+            return self.graph.plan()
+        except NotUnderstoodError as error:
+            logging.warning("the network runs dense, all of it on the whole grid: %s", error)
+            return None
+
+    @property
+    def halo(self) -> int:
+        """How far, voxels, a block must reach beyond the voxels that it is made for; even."""
+        return self.graph.halo
+
+    @property
+    def most_voxels(self) -> int:
+        """The voxels of a batch's grids of which no tensor has too many elements."""
+        names = list(self.graph.layers)
+        if self._plan is None:
+            return int((_TOO_MANY_ELEMENTS - 1) / self.graph.elements_per_voxel(names))
+        on_grid = names[1 : names.index(self._plan.up.name)]
+        scattered = _SCATTERED * self._plan.stem.filters
+        most = max(scattered, self.graph.elements_per_voxel(on_grid))
+        return int((_TOO_MANY_ELEMENTS - 1) / most)
 
     def call(self, inputs: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         """Returns {"embedding": [B, M, E], "direction": [B, M, 3]}; 0 in padding rows.
@@ -75,16 +109,12 @@ class VoxelNetwork(keras.Model):
         # [m, C], or [m] channels
         features = tf.gather_nd(inputs["features" if "features" in inputs else "channels"], rows)
 
-        values = self._dense_values if self._is_dense else self._occupied_values
-        padded_shape = tf.concat(
-            [tf.shape(coordinates)[:2], [architecture.DIRECTION_SIZE + self.config.embedding_size]],
-            axis=0,
+        outputs = (
+            self._occupied_values(self._plan, voxels, features, grid)
+            if self._plan
+            else self._dense_values(voxels, features, grid)
         )
-        padded = tf.scatter_nd(
-            tf.cast(rows, tf.int32), values(voxels, features, grid), padded_shape
-        )
-        padded.set_shape([None, None, architecture.DIRECTION_SIZE + self.config.embedding_size])
-        return architecture.split_outputs(padded)
+        return {name: _pad(values, rows, coordinates) for name, values in outputs.items()}
 
     def _scatter(self, voxels: tf.Tensor, features: tf.Tensor, grid: tf.Tensor) -> tf.Tensor:
         """The input grid: [B, X, Y, Z, C]."""
@@ -94,44 +124,54 @@ class VoxelNetwork(keras.Model):
         dense = tf.scatter_nd(voxels, features, tf.concat([grid, [channels]], axis=0))
         return tf.ensure_shape(dense, [None, None, None, None, channels])
 
-    def _dense_values(self, voxels: tf.Tensor, features: tf.Tensor, grid: tf.Tensor) -> tf.Tensor:
+    def _dense_values(
+        self, voxels: tf.Tensor, features: tf.Tensor, grid: tf.Tensor
+    ) -> dict[str, tf.Tensor]:
         outputs = self.dense(self._scatter(voxels, features, grid))
-        both = tf.concat([outputs["direction"], outputs["embedding"]], axis=-1)
-        return tf.gather_nd(both, voxels)  # [m, 3 + E]
+        return {name: tf.gather_nd(values, voxels) for name, values in outputs.items()}
 
     def _occupied_values(
-        self, voxels: tf.Tensor, features: tf.Tensor, grid: tf.Tensor
-    ) -> tf.Tensor:
-        stem = self.dense.get_layer(architecture.STEM)
+        self, plan: Plan, voxels: tf.Tensor, features: tf.Tensor, grid: tf.Tensor
+    ) -> dict[str, tf.Tensor]:
         if self.config.input_channels <= _MAX_CHANNELS_OF_PLAIN_STEM:
-            x = stem(self._scatter(voxels, features, grid))
+            x = plan.stem(self._scatter(voxels, features, grid))
         else:
-            x = tf.nn.relu(
-                occupied.scattered_convolution(voxels, features, grid, stem.kernel) + stem.bias
-            )  # [B, X, Y, Z, 16]
-        for stage in (*self._stages, lambda half: self._values_at(voxels, half)):
+            x = occupied.scattered_convolution(voxels, features, grid, plan.stem.kernel)
+            x = plan.stem.activation(x + plan.stem.bias)  # [B, X, Y, Z, 16]
+        for stage in plan.stages:
             x = self._run(stage, x)
-        return x
+        return self._run(lambda half: _values_at(plan, voxels, half), x)
 
-    def _run(self, stage: Callable[[tf.Tensor], tf.Tensor], x: tf.Tensor) -> tf.Tensor:
+    def _run(self, stage: Callable[[tf.Tensor], Result], x: tf.Tensor) -> Result:
         """Returns `stage(x)`, whose gradient keeps no more than `x` where that is asked for."""
         return tf.recompute_grad(stage)(x) if self._recompute else stage(x)
 
-    def _values_at(self, voxels: tf.Tensor, half: tf.Tensor) -> tf.Tensor:
-        """The layers behind `half` [B, X/2, Y/2, Z/2, 256] at voxels [m, 4]: [m, 3 + E]."""
-        up, first, second, last = (
-            self.dense.get_layer(name) for name in (architecture.UP, *architecture.HEAD)
-        )
-        # No activation stands between the transposed convolution and the first 1^3 layer, so
+
+def _values_at(plan: Plan, voxels: tf.Tensor, half: tf.Tensor) -> dict[str, tf.Tensor]:
+    """The layers behind `half` [B, X/2, Y/2, Z/2, 256] at voxels [m, 4]: outputs [m, size]."""
+    last, kernel, bias = plan.up, plan.up.kernel, plan.up.bias
+    if plan.folded is not None:
+        # No activation stands between the transposed convolution and the 1^3 layer behind it, so
         # their kernels fold into one, which halves the arithmetic: [4, 4, 4, in, out].
-        kernel = tf.einsum("xyzoi,oh->xyzih", up.kernel, _matrix(first))
-        bias = tf.linalg.matvec(_matrix(first), up.bias, transpose_a=True) + first.bias
-        kernel, bias, matrix, second_bias = (
-            tf.cast(weights, half.dtype) for weights in (kernel, bias, _matrix(second), second.bias)
-        )
-        x = tf.nn.relu(occupied.transposed_convolution(voxels, half, kernel) + bias)  # [m, 128]
-        x = tf.nn.relu(x @ matrix + second_bias)
-        return tf.cast(x, last.compute_dtype) @ _matrix(last) + last.bias  # [m, 3 + E]
+        last = plan.folded
+        matrix = tf.reshape(last.kernel, last.kernel.shape[3:])
+        bias = tf.linalg.matvec(matrix, bias, transpose_a=True) + last.bias
+        kernel = tf.einsum("xyzoi,oh->xyzih", kernel, matrix)
+    else:
+        kernel = tf.einsum("xyzoi->xyzio", kernel)
+    kernel, bias = (tf.cast(weights, half.dtype) for weights in (kernel, bias))
+    x = last.activation(occupied.transposed_convolution(voxels, half, kernel) + bias)
+    outputs = plan.head(x[None, None, None])  # pointwise: the voxels may stand in a row
+    return {name: values[0, 0, 0] for name, values in outputs.items()}
+
+
+def _pad(values: tf.Tensor, rows: tf.Tensor, coordinates: tf.Tensor) -> tf.Tensor:
+    """Values [m, size] as [B, M, size] at rows [m, 2] of the batch's coordinates; 0 elsewhere."""
+    size = values.shape[-1]
+    shape = tf.concat([tf.shape(coordinates)[:2], [size]], axis=0)
+    return tf.ensure_shape(
+        tf.scatter_nd(tf.cast(rows, tf.int32), values, shape), [None, None, size]
+    )
 
 
 def network_inputs(**values: tf.TensorSpec) -> dict[str, tf.TensorSpec]:
@@ -141,8 +181,3 @@ def network_inputs(**values: tf.TensorSpec) -> dict[str, tf.TensorSpec]:
         "grid_shape": tf.TensorSpec([None, 3], tf.int32),
         **values,
     }
-
-
-def _matrix(layer: keras.layers.Layer) -> tf.Tensor:
-    """Kernel of a 1^3 convolution as [in, out]."""
-    return tf.reshape(layer.kernel, layer.kernel.shape[3:])
