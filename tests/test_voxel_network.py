@@ -2,9 +2,15 @@
 
 import numpy as np
 import pytest
+from executions import (
+    assert_equal_gradients,
+    assert_equal_outputs,
+    both_executions,
+    double_precision,
+)
 from scenes import CLASSES, batch_of, box_scene, give_random_weights, sparse_scene
 
-from mtml_tf.backend import keras, tf
+from mtml_tf.backend import tf
 from mtml_tf.classes import ClassSet
 from mtml_tf.config import NetworkConfig, SegmentConfig
 from mtml_tf.inference import models
@@ -13,22 +19,6 @@ from mtml_tf.network.voxel_network import VoxelNetwork
 
 # More than 8 channels take the scattered first layer, fewer the plain one.
 MANY = ClassSet(tuple(range(1, 13)), tuple(f"class {i}" for i in range(1, 13)), ("thing",) * 12)
-
-
-def both_executions(config):
-    """Two networks with the same random weights: occupied and dense."""
-    occupied, dense = VoxelNetwork(config), VoxelNetwork(config, execution="dense")
-    give_random_weights(occupied)
-    dense.dense.set_weights(occupied.dense.get_weights())
-    return occupied, dense
-
-
-def assert_equal_outputs(found, expected, tolerance=1e-5):
-    assert set(found) == set(expected) == {"embedding", "direction"}
-    for name in expected:
-        scale = np.abs(expected[name]).max()
-        assert scale > 1e-2, "the test tells nothing where all values are 0"
-        np.testing.assert_allclose(found[name], expected[name], rtol=0, atol=tolerance * scale)
 
 
 # Scenes of one batch: their grids and their numbers of voxels.
@@ -65,47 +55,20 @@ def test_occupied_equals_dense_for_features(batch, num_features):
     assert_equal_outputs(occupied(inputs), dense(inputs))
 
 
-class MaxPoolOfAnyType(keras.layers.Layer):
-    """`MaxPool3D(2)`, which TensorFlow has in float32 only."""
-
-    def __init__(self, size, name, dtype):
-        super().__init__(name=name, dtype=dtype)
-        assert size == 2
-
-    def call(self, x):
-        x = tf.maximum(x[:, ::2], x[:, 1::2])
-        x = tf.maximum(x[:, :, ::2], x[:, :, 1::2])
-        return tf.maximum(x[:, :, :, ::2], x[:, :, :, 1::2])
-
-
-@pytest.mark.parametrize("num_features", [5, 11])
-def test_gradients_of_both_executions_are_equal(num_features, monkeypatch):
-    """In float64: rounding in float32 would flip a ReLU here and there."""
-    monkeypatch.setattr(keras.layers, "MaxPool3D", MaxPoolOfAnyType)
-    keras.backend.set_floatx("float64")
-    try:
-        networks = both_executions(NetworkConfig(num_features, width=1 / 8))
-        scenes = [sparse_scene(0, (8, 12, 6), 60, num_features=num_features)]
-        scenes.append(sparse_scene(1, (10, 6, 8), 20, num_features=num_features))
-        inputs = batch_of(scenes)
+@pytest.mark.parametrize("what", ["3 classes", "12 classes", "5 features", "11 features"])
+def test_gradients_of_both_executions_are_equal(what, monkeypatch):
+    """Of labels and of features, through the plain and the scattered first layer."""
+    count, kind = what.split()
+    classes = MANY if count == "12" else CLASSES
+    shape = {"ids": (0, *classes.ids)} if kind == "classes" else {"num_features": int(count)}
+    scenes = [sparse_scene(0, (8, 12, 6), 60, **shape), sparse_scene(1, (10, 6, 8), 20, **shape)]
+    inputs = batch_of(scenes, classes)
+    if kind == "features":
         inputs["features"] = inputs["features"].astype(np.float64)
-        gradients = []
-        for network in networks:
-            with tf.GradientTape() as tape:
-                outputs = network(inputs)
-                loss = tf.add_n([tf.reduce_sum(tf.sin(x)) for x in outputs.values()])
-            gradients.append(tape.gradient(loss, network.dense.trainable_variables))
-    finally:
-        keras.backend.set_floatx("float32")
-    assert len(gradients[0]) == 34
-    for variable, found, expected in zip(
-        networks[0].dense.trainable_variables, *gradients, strict=True
-    ):
-        scale = np.abs(expected).max()
-        assert scale > 1e-6, variable.name
-        np.testing.assert_allclose(
-            found, expected, rtol=0, atol=1e-10 * scale, err_msg=variable.name
-        )
+    with double_precision(monkeypatch):
+        networks = both_executions(NetworkConfig(int(count), width=1 / 8))
+        assert len(networks[0].dense.trainable_variables) == 34
+        assert_equal_gradients(networks, inputs)
 
 
 def test_padding_rows_are_zero():
@@ -143,14 +106,24 @@ def test_order_of_voxels_does_not_matter(execution):
     assert_equal_outputs(network(turned), expected)
 
 
-def test_scenes_of_a_batch_do_not_see_each_other():
-    network = VoxelNetwork(NetworkConfig(len(CLASSES), width=1 / 16))
+@pytest.mark.parametrize("execution", ["occupied", "dense"])
+@pytest.mark.parametrize("classes", [CLASSES, MANY], ids=["3 classes", "12 classes"])
+def test_scenes_of_a_batch_do_not_see_each_other(execution, classes):
+    """Whatever lies beside a scene, in a batch and in memory, it has the values that it has alone.
+
+    The scenes fill their grids up to the faces, where a wrong index would reach the next one.
+    """
+    network = VoxelNetwork(NetworkConfig(len(classes), width=1 / 16), execution)
     give_random_weights(network)
-    scenes = [sparse_scene(seed, (8, 10, 6), 10 + 30 * seed) for seed in range(3)]
-    together = network(batch_of(scenes))
-    for i, scene in enumerate(scenes):
-        expected = {name: x[i : i + 1, : len(scene.coordinates)] for name, x in together.items()}
-        assert_equal_outputs(network(batch_of([scene])), expected)
+    scenes = [
+        sparse_scene(seed, (4, 6, 4), count, ids=classes.ids)
+        for seed, count in enumerate((60, 96, 20))
+    ]
+    alone = [network(batch_of([scene], classes)) for scene in scenes]
+    together = network(batch_of(scenes, classes))
+    for i, (scene, expected) in enumerate(zip(scenes, alone, strict=True)):
+        found = {name: x[i : i + 1, : len(scene.coordinates)] for name, x in together.items()}
+        assert_equal_outputs(found, expected)
 
 
 def model_of(network, classes=CLASSES):
@@ -203,7 +176,7 @@ def test_weights_of_one_execution_serve_the_other(tmp_path):
     ):
         np.testing.assert_array_equal(variable, expected)
     loaded = models.load_model(tmp_path, models.BEST, execution="dense")
-    assert loaded.execution == "dense"
+    assert loaded.network.execution == "dense"
     assert_equal_outputs(loaded.network(inputs), dense(inputs), tolerance=1e-9)
 
 
@@ -238,7 +211,7 @@ def test_recomputed_activations_give_equal_gradients(classes):
         scale = np.abs(expected).max()
         assert scale > 1e-6, variable.name
         np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5 * scale)
-    stages = 12  # convolutions between the first layer and the transposed convolution
+    stages = 12 + 2  # convolutions on the grid behind the first layer, and in the head
     assert again[2] == convolutions + stages
 
 

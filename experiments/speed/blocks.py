@@ -10,7 +10,8 @@ from experiments.speed.processing import untrained_model
 from experiments.speed.scenes import RoomSize, make_room, voxel_scene_of
 from mtml_tf.classes import SCANNET20
 from mtml_tf.config import NetworkConfig
-from mtml_tf.network.blocks import Block, halo, split_grid
+from mtml_tf.network.blocks import Block, split_grid
+from mtml_tf.network.voxel_network import VoxelNetwork
 
 Values = tuple[np.ndarray, np.ndarray]
 
@@ -19,7 +20,8 @@ _CLOSE = 1e-5  # of the largest value
 
 def fewest_blocks(size: RoomSize) -> list[Block]:
     """Returns the blocks of a room where memory holds all of its grid but a voxel."""
-    return split_grid(size.grid_shape, halo(NetworkConfig()), math.prod(size.grid_shape) - 1)
+    halo = VoxelNetwork(NetworkConfig()).halo
+    return split_grid(size.grid_shape, halo, math.prod(size.grid_shape) - 1)
 
 
 def build_prediction(side: str, size: RoomSize) -> Call:
@@ -27,8 +29,7 @@ def build_prediction(side: str, size: RoomSize) -> Call:
     check_side(side)
     scene = voxel_scene_of(make_room(size), SCANNET20, 0.1)
     model = untrained_model(scene)
-    most_voxels = math.prod(size.grid_shape)
-    whole = split_grid(size.grid_shape, halo(model.config.network), most_voxels)
+    whole = split_grid(size.grid_shape, model.network.halo, math.prod(size.grid_shape))
     blocks = fewest_blocks(size) if side == "ours" else whole
 
     def call() -> Values:

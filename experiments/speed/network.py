@@ -20,6 +20,7 @@ from experiments.speed.scenes import Room, RoomSize, make_directions, make_embed
 from mtml_tf.backend import keras, tf
 from mtml_tf.config import LossConfig, NetworkConfig
 from mtml_tf.network import architecture
+from mtml_tf.network.graph import Graph
 from mtml_tf.network.losses import MultiTaskLoss
 from mtml_tf.network.voxel_network import VoxelNetwork
 
@@ -379,18 +380,14 @@ def difference_of_losses(contest: Contest, plain: tf.Tensor, ours: tf.Tensor) ->
 
 def middle_flop(size: RoomSize) -> float:
     """Counts the arithmetic between stem and transposed convolution, on the whole grid."""
-    dense = architecture.build_network(network_config(size))
-    middle = keras.Model(
-        dense.get_layer(architecture.STEM).output, dense.get_layer(architecture.JOIN).output
+    graph = Graph(architecture.build_network(network_config(size)))
+    flop = sum(
+        2 * math.prod(layer.kernel.shape) * graph.places(layer.name)
+        for stage in graph.plan().stages
+        for layer in stage.layers
+        if isinstance(layer, keras.layers.Conv3D)
     )
-    voxels = math.prod(size.grid_shape)
-    flop = 0.0
-    for layer in middle.layers:
-        if isinstance(layer, keras.layers.Conv3D):
-            # The grid is halved behind the layers of the stem.
-            places = voxels if layer.name.startswith(architecture.STEM) else voxels / 8
-            flop += 2 * math.prod(layer.kernel.shape) * places
-    return flop
+    return float(flop * math.prod(size.grid_shape))
 
 
 def occupied_flop(size: RoomSize) -> float:
@@ -399,13 +396,16 @@ def occupied_flop(size: RoomSize) -> float:
     A voxel adds the taps of its class in the stem, takes 8 of the 64 taps of the transposed
     convolution, whose kernel holds the first layer of the head, and passes the rest of the head.
     """
-    dense = architecture.build_network(network_config(size))
-    stem = dense.get_layer(architecture.STEM).kernel.shape
-    up = dense.get_layer(architecture.UP).kernel.shape  # [4, 4, 4, out, in]
-    first, *rest = (dense.get_layer(name).kernel.shape for name in architecture.HEAD)
+    plan = Graph(architecture.build_network(network_config(size))).plan()
+    stem, up = plan.stem.kernel.shape, plan.up.kernel.shape  # of `up`: [4, 4, 4, out, in]
     in_stem = math.prod(stem[:3]) * stem[4]
-    in_head = 2 * sum(math.prod(shape) for shape in rest)
-    return float(size.num_voxels * (in_stem + 2 * 8 * up[4] * first[4] + in_head))
+    in_up = 2 * 8 * up[4] * (plan.folded or plan.up).filters
+    in_head = 2 * sum(
+        math.prod(layer.kernel.shape)
+        for layer in plan.head.layers
+        if isinstance(layer, keras.layers.Conv3D)
+    )
+    return float(size.num_voxels * (in_stem + in_up + in_head))
 
 
 def peak_rows(sizes: list[RoomSize], repeats: int, max_seconds: float, gemm: int) -> list[Row]:

@@ -9,7 +9,9 @@ Signatures, each with the outputs `embedding` and `direction` (not normalised, i
 - `dense`: `grid` float32 [B, X, Y, Z, C], X, Y, Z even, to [B, X, Y, Z, E] and [B, X, Y, Z, 3].
 - `description`: no inputs, to the classes (`class_ids`, `class_names`, `class_kinds`),
   `voxel_size` (metres), `has_direction` (False where the direction was not trained), `version` (of
-  this package) and `model` (the whole configuration as JSON).
+  this package), `model` (the whole configuration as JSON) and what a program needs that evaluates a
+  grid in blocks: `halo` (voxels that a block must reach beyond those that it is made for, and even
+  bounds), `most_voxels` (of a block) and `execution` (`occupied` or `dense`).
 
 The grid of the `occupied` signatures ends with the largest coordinates, filled up to even sizes,
 as `voxelize` makes it. An unlabelled voxel (id 0, features 0) in the far corner makes it larger;
@@ -24,7 +26,6 @@ the `dense` signature for ONNX runtimes.
 
 import contextlib
 import errno
-import functools
 import importlib
 import pathlib
 import tempfile
@@ -36,6 +37,7 @@ from absl import logging
 from mtml_tf import __version__, files
 from mtml_tf.backend import keras, tf
 from mtml_tf.classes import ClassSet, encode_classes
+from mtml_tf.config import NetworkConfig
 from mtml_tf.inference.model_config import decode_model_config, encode_model_config
 from mtml_tf.inference.models import Model
 from mtml_tf.network.architecture import DilatedConv3D
@@ -142,14 +144,26 @@ def load_saved_model(path: str | pathlib.Path) -> Model:
             "by another version?"
         ) from error
 
-    # Stands for a VoxelNetwork, of which prediction needs the call only. The variables live as
-    # long as `loaded`, not as long as its functions.
-    network: Any = functools.partial(_call_network, loaded)
+    network: Any = _LoadedNetwork(loaded, config.network)
     return Model(config, network)
 
 
-def _call_network(loaded: Any, inputs: dict[str, tf.Tensor]) -> Outputs:
-    return loaded.network(inputs)
+class _LoadedNetwork:
+    """Stands for a `VoxelNetwork`, with what prediction needs of it."""
+
+    def __init__(self, loaded: Any, config: NetworkConfig):
+        self._loaded = loaded  # the variables live as long as this, not as long as its functions
+        told = loaded.signatures[DESCRIPTION]()
+        if "halo" in told:
+            self.halo, self.most_voxels = int(told["halo"]), int(told["most_voxels"])
+            self.execution = told["execution"].numpy().decode()
+        else:  # exported before it was told
+            network = VoxelNetwork(config)
+            self.halo, self.most_voxels = network.halo, network.most_voxels
+            self.execution = network.execution
+
+    def __call__(self, inputs: dict[str, tf.Tensor]) -> Outputs:
+        return self._loaded.network(inputs)
 
 
 def _version_folder(path: pathlib.Path) -> pathlib.Path:
@@ -195,7 +209,7 @@ def _exported(model: Model, assets: pathlib.Path) -> tuple[tf.Module, dict[str, 
         OCCUPIED: by_features,
         OCCUPIED_FEATURES: by_features,
         DENSE: _dense(network.dense, channels),
-        DESCRIPTION: _description(model),
+        DESCRIPTION: _description(model, network),
     }
     # Otherwise the input are features that are no classes.
     if channels == len(model.config.classes):
@@ -309,7 +323,7 @@ def _dense(dense: keras.Model, channels: int) -> Callable[..., Outputs]:
     return evaluate
 
 
-def _description(model: Model) -> Callable[..., Outputs]:
+def _description(model: Model, network: VoxelNetwork) -> Callable[..., Outputs]:
     config = model.config
 
     @tf.function(input_signature=[], autograph=False)
@@ -322,6 +336,9 @@ def _description(model: Model) -> Callable[..., Outputs]:
             "has_direction": tf.constant(config.has_direction),
             "version": tf.constant(__version__),
             "model": tf.constant(encode_model_config(config)),
+            "halo": tf.constant(network.halo, tf.int64),
+            "most_voxels": tf.constant(network.most_voxels, tf.int64),
+            "execution": tf.constant(network.execution),
         }
 
     return description

@@ -20,8 +20,8 @@ from mtml_tf.inference.model_config import (
     write_model_config,
 )
 from mtml_tf.network.architecture import DIRECTION_SIZE
-from mtml_tf.network.blocks import Block, crop, halo, split_grid
-from mtml_tf.network.memory import MOST_VOXELS, available_memory, bytes_per_voxel, too_large
+from mtml_tf.network.blocks import Block, crop, split_grid
+from mtml_tf.network.memory import available_memory, bytes_per_voxel, too_large
 from mtml_tf.network.voxel_network import VoxelNetwork, network_inputs
 from mtml_tf.scene import Instance, VoxelScene
 from mtml_tf.segmentation.segment import segment
@@ -52,13 +52,11 @@ class Model:
 
     Attributes:
         config: what it is.
-        network: takes and gives what `VoxelNetwork` does, with the weights.
-        execution: of the network, for what it takes of memory.
+        network: takes, gives and tells what `VoxelNetwork` does, with the weights.
     """
 
     config: ModelConfig
     network: VoxelNetwork
-    execution: str = "occupied"
 
     def predict(self, scene: VoxelScene) -> tuple[np.ndarray, np.ndarray]:
         """Evaluates the network on one scene, on the scene's own grid.
@@ -91,12 +89,12 @@ class Model:
 
     def _predict_as_memory_allows(self, scene: VoxelScene) -> tuple[np.ndarray, np.ndarray]:
         """Evaluates the whole grid where memory allows, otherwise the blocks that it allows."""
-        network = self.config.network
+        network = self.network
         occupancy = len(scene.coordinates) / math.prod(scene.grid_shape)
-        for_a_voxel = bytes_per_voxel(network, occupancy, self.execution)
-        most_voxels = min(MOST_VOXELS, int(available_memory() / for_a_voxel))
+        for_a_voxel = bytes_per_voxel(self.config.network, occupancy, network.execution)
+        most_voxels = min(network.most_voxels, int(available_memory() / for_a_voxel))
         while True:
-            blocks = split_grid(scene.grid_shape, halo(network), most_voxels)
+            blocks = split_grid(scene.grid_shape, network.halo, most_voxels)
             if not blocks:
                 raise too_large(
                     f"scene {scene.name}",
@@ -199,7 +197,7 @@ def load_model(
             f"{weights_path}: expected the weights of the network in {DESCRIPTION}, found a file "
             "that is cut or another network's; train again or give the other --weights"
         ) from error
-    return Model(config, network, execution)
+    return Model(config, network)
 
 
 def _find_weights(run_dir: pathlib.Path, weights: str) -> str:

@@ -9,6 +9,7 @@ voxel's object.
 
     stem -> half resolution -> two residual blocks -> two dilated blocks -> joined -> up -> head
 
+The layers are written down here and nowhere else: `graph` reads where each of them runs.
 Every convolution has a bias, stride 1 and 'same' padding. Sizes in comments are for width 1.
 """
 
@@ -18,8 +19,7 @@ from collections.abc import Callable
 from mtml_tf.backend import keras, tf
 from mtml_tf.config import NetworkConfig
 
-STEM, POOL, JOIN, UP = "stem", "pool", "join", "up"
-HEAD = ("head_1", "head_2", "head_3")
+STEM = "stem"
 DIRECTION_SIZE = 3
 
 
@@ -186,7 +186,7 @@ def build_network(
     x = conv(a, "stem_conv_1", 32, activation="relu")
     x = conv(x, "stem_conv_2", 32)
     x = add(x, conv(a, "stem_skip", 32, size=1), name="stem_sum")  # [B, X, Y, Z, 32]
-    pooled = keras.layers.MaxPool3D(2, name=POOL, dtype=policy)(x)  # [B, X/2, Y/2, Z/2, 32]
+    pooled = keras.layers.MaxPool3D(2, name="pool", dtype=policy)(x)  # [B, X/2, Y/2, Z/2, 32]
 
     x = conv(pooled, "block_2_conv_1", 64, activation="relu")  # [B, X/2, Y/2, Z/2, 64]
     x = conv(x, "block_2_conv_2", 64)
@@ -208,17 +208,12 @@ def build_network(
     x = keras.layers.Concatenate(name="concat", dtype=policy)(
         [dilated_2, dilated_1, block_3, block_2]
     )
-    x = relu(x, name=JOIN)  # [B, X/2, Y/2, Z/2, 256]
-    x = Conv3DTranspose(config.filters(256), 4, strides=2, padding="same", name=UP, dtype=policy)(
-        x
-    )  # [B, X, Y, Z, 256]
-    x = conv(x, HEAD[0], 128, size=1, activation="relu")  # [B, X, Y, Z, 128]
-    x = conv(x, HEAD[1], 128, size=1, activation="relu")
-    last = Conv3D(DIRECTION_SIZE + config.embedding_size, 1, name=HEAD[2])
-    outputs = last(x)  # [B, X, Y, Z, 3 + E]
-    return keras.Model(grid, split_outputs(outputs), name="mtml")
-
-
-def split_outputs(outputs: tf.Tensor) -> dict[str, tf.Tensor]:
-    """Returns {"embedding": [..., E], "direction": [..., 3]} of the last layer's [..., 3 + E]."""
-    return {"embedding": outputs[..., DIRECTION_SIZE:], "direction": outputs[..., :DIRECTION_SIZE]}
+    x = relu(x, name="join")  # [B, X/2, Y/2, Z/2, 256]
+    up = Conv3DTranspose(config.filters(256), 4, strides=2, padding="same", name="up", dtype=policy)
+    x = up(x)  # [B, X, Y, Z, 256]
+    x = conv(x, "head_1", 128, size=1, activation="relu")  # [B, X, Y, Z, 128]
+    x = conv(x, "head_2", 128, size=1, activation="relu")
+    last = Conv3D(DIRECTION_SIZE + config.embedding_size, 1, name="head_3")
+    both = last(x)  # [B, X, Y, Z, 3 + E]
+    outputs = {"embedding": both[..., DIRECTION_SIZE:], "direction": both[..., :DIRECTION_SIZE]}
+    return keras.Model(grid, outputs, name="mtml")

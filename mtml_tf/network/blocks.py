@@ -12,7 +12,6 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from mtml_tf.config import NetworkConfig
 from mtml_tf.scene import VoxelScene
 
 Array = np.ndarray
@@ -42,12 +41,6 @@ class Block:
         return (high[0] - low[0], high[1] - low[1], high[2] - low[2])
 
 
-def halo(config: NetworkConfig) -> int:
-    """Returns how far beyond its core a block must reach: half the receptive field, made even."""
-    half = 15 + 4 * sum(config.dilations)
-    return half + half % 2
-
-
 def split_grid(grid_shape: Shape, reach: int, most_voxels: int) -> list[Block]:
     """Returns blocks whose cores fill the grid, each of at most `most_voxels` voxels.
 
@@ -55,7 +48,7 @@ def split_grid(grid_shape: Shape, reach: int, most_voxels: int) -> list[Block]:
 
     Args:
         grid_shape: (X, Y, Z), even.
-        reach: see `halo`.
+        reach: how far, voxels, a block must reach beyond its core; even (`VoxelNetwork.halo`).
         most_voxels: of a block with its halo.
 
     Returns:

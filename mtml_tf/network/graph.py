@@ -108,11 +108,12 @@ class Graph:
 
     def elements_per_voxel(self, names: Collection[str]) -> float:
         """Returns how many elements the largest of these layers' outputs has for each voxel."""
-        windows = {name: self.windows[name] for name in names}
-        return max(
-            self.layers[name].output.shape[-1] / (window.spacing**3 if window else 1)
-            for name, window in windows.items()
-        )
+        return max(self.layers[name].output.shape[-1] * self.places(name) for name in names)
+
+    def places(self, name: str) -> float:
+        """Returns how many places a layer's output has for each voxel; 1 where it is not known."""
+        window = self.windows[name]
+        return window.spacing**-3 if window else 1
 
     def plan(self) -> Plan:
         """Returns how the graph runs at occupied voxels.
@@ -124,7 +125,7 @@ class Graph:
             raise _refusal("every layer to be used once", self.layers[min(self._shared)])
         stem = self.layers[self._order[1]]
         if not (self._is_bottleneck(1) and _is_scattering(stem)):
-            raise _refusal("one 'same' convolution of odd size to take the grid", stem)
+            raise _refusal("one 'same' convolution of odd size alone to take the grid", stem)
         ups = [i for i, layer in enumerate(self.layers.values()) if type(layer) in _TRANSPOSED]
         place = ups[0] if ups else len(self._order) - 1
         up = self.layers[self._order[place]]

@@ -66,7 +66,7 @@ def build(
         optimizer.build(training_model.trainable_variables)
         training_model.compile(optimizer)
         best_ap = tf.Variable(-1.0, trainable=False)
-    model = models.Model(description, network, config.execution)
+    model = models.Model(description, network)
     return Learner(model, training_model, optimizer, best_ap)
 
 
