@@ -253,7 +253,7 @@ def test_no_batch_has_a_larger_grid_than_what_memory_is_checked_for(tmp_path, ba
     scenes = [box_scene(seed, grid_shape=size) for seed, size in enumerate(sizes)]
     folder = DataFolder(write_folder(tmp_path / "data", train=scenes))
     config = dataclasses.replace(PLAIN, batch_size=batch_size, **changes)
-    largest = np.array(largest_grid(folder.entries("train"), config))
+    largest = np.array(largest_grid(folder.entries("train"), config).shape)
     grids = np.array(
         [
             batch["grid_shape"].numpy().max(axis=0)

@@ -4,6 +4,7 @@ Which scene comes when, and how it is augmented, is a pure function of (seed, nu
 example): a run that starts again at step s sees what it would have seen.
 """
 
+import dataclasses
 import math
 from collections.abc import Sequence
 
@@ -93,10 +94,33 @@ def make_dataset(
     return dataset.prefetch(tf.data.AUTOTUNE)
 
 
+@dataclasses.dataclass(frozen=True)
+class BatchGrid:
+    """The grid that the scenes of a batch share.
+
+    Attributes:
+        shape: (X, Y, Z), voxels; even.
+        scenes: names of those that are largest along x, y and z.
+    """
+
+    shape: tuple[int, int, int]
+    scenes: tuple[str, str, str]
+
+    def __str__(self) -> str:
+        """Which scenes make it: `scene a`, or `scenes a (x, y) and b (z)`."""
+        axes: dict[str, list[str]] = {}
+        for name, axis in zip(self.scenes, "xyz", strict=True):
+            axes.setdefault(name, []).append(axis)
+        if len(axes) == 1:
+            return f"scene {self.scenes[0]}"
+        *others, last = (f"{name} ({', '.join(along)})" for name, along in axes.items())
+        return f"scenes {', '.join(others)} and {last}"
+
+
 def largest_grid(
     entries: Sequence[RecordEntry], config: DataConfig, training: bool = True
-) -> tuple[int, int, int]:
-    """Returns a grid, voxels, that holds any batch of the scenes.
+) -> BatchGrid:
+    """Returns a grid that holds any batch of the scenes.
 
     Args:
         entries: the scenes; those of a batch share the largest size along each axis.
@@ -112,11 +136,12 @@ def largest_grid(
         shapes[:, :2] = np.ceil(side) + 1
     if training and config.shifts:
         shapes += 1
-    together = shapes.max(axis=0)
+    rows = shapes.argmax(axis=0)
     if config.batch_size == 1:
-        together = shapes[np.prod(shapes, axis=1).argmax()]
-    x_size, y_size, z_size = (int(size + size % 2) for size in together)
-    return x_size, y_size, z_size
+        rows[:] = np.prod(shapes, axis=1).argmax()
+    x_size, y_size, z_size = (int(size + size % 2) for size in shapes[rows, range(3)])
+    x, y, z = (entries[row].name for row in rows)
+    return BatchGrid((x_size, y_size, z_size), (x, y, z))
 
 
 def training_scenes(entries: list[RecordEntry], config: DataConfig, step: int) -> list[str]:
