@@ -88,3 +88,12 @@ def rotate_by_transform(images: tf.Tensor, angle: tf.Tensor | float) -> tf.Tenso
         interpolation="NEAREST",
         fill_mode="CONSTANT",
     )
+
+
+def gpu_memory_limits() -> dict[str, int]:
+    """Returns how much memory TensorFlow may take of each GPU, bytes, by the device's name."""
+    # No public name of TensorFlow tells this.
+    from tensorflow.python.client import device_lib
+
+    devices = device_lib.list_local_devices()
+    return {device.name: device.memory_limit for device in devices if device.device_type == "GPU"}

@@ -1,14 +1,22 @@
 """How much memory the network takes, and how much there is."""
 
+import contextlib
 import math
 import pathlib
+import re
 import sys
+from collections.abc import Iterator
 
+from mtml_tf.backend import gpu_memory_limits, tf
 from mtml_tf.config import NetworkConfig
 
 _GIB = 1 << 30
-_CGROUP = pathlib.Path("/sys/fs/cgroup")
 _MEMINFO = pathlib.Path("/proc/meminfo")
+_OWN_CGROUPS = pathlib.Path("/proc/self/cgroup")
+_CGROUPS = pathlib.Path("/sys/fs/cgroup")
+# Of a control group (version 2, version 1): limit, use, and the part of it that is cached files.
+_VERSION_2 = ("memory.max", "memory.current", "inactive_file")
+_VERSION_1 = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
 
 # Bytes that a call adds at half width and float32: for each voxel of the grid, for each occupied
 # voxel, for each channel of a voxel of the grid, for each channel of an occupied voxel. Never less
@@ -17,9 +25,6 @@ _MEMINFO = pathlib.Path("/proc/meminfo")
 _FORWARD = {"occupied": (360, 400, 0, 28), "dense": (1200, 0, 8, 0)}
 _TRAINING = {"occupied": (500, 14_000, 0, 80), "dense": (2250, 0, 8, 0)}
 _RECOMPUTED = (200, 10_500, 0, 90)
-# A tensor of a convolution must have less than 2^31 elements; at full resolution and width 1 it
-# has 32 a voxel, and the scattered layer's twice as many in a flat grid.
-MOST_VOXELS = 1 << 25
 
 
 def bytes_per_voxel(
@@ -65,11 +70,17 @@ def too_large(
         available: memory that there is, bytes.
         advice: what to do, the end of the sentence.
     """
+    on_gpu = " of a GPU" if computes_on_gpu() else ""
     return ValueError(
         f"{owner}: expected a grid that fits into memory, found "
-        f"{' x '.join(str(size) for size in grid_shape)} voxels of {voxel_size:g} m, which need "
-        f"about {needed / _GIB:.3g} GiB where {available / _GIB:.3g} GiB are available; {advice}"
+        f"{in_words(grid_shape)} voxels of {voxel_size:g} m, which need about "
+        f"{needed / _GIB:.3g} GiB where {available / _GIB:.3g} GiB{on_gpu} are available; {advice}"
     )
+
+
+def in_words(grid_shape: tuple[int, int, int]) -> str:
+    """Returns a grid's sizes, such as `96 x 104 x 40`."""
+    return " x ".join(str(size) for size in grid_shape)
 
 
 def check_grid(
@@ -86,26 +97,66 @@ def check_grid(
 
 
 def available_memory() -> int:
-    """Returns the memory, bytes, that a new process can have without swapping.
+    """Returns the memory, bytes, that the network can have without swapping.
 
-    What a container may still take counts where it is less. Where a system does not tell, nothing
+    That of the GPU where TensorFlow computes on one; otherwise the machine's, or what the control
+    groups of this process may still take where it is less. Where a system does not tell, nothing
     is refused.
     """
-    least = sys.maxsize
-    limit = _CGROUP / "memory.max"
-    if limit.is_file() and (text := limit.read_text(encoding="ascii").strip()).isdecimal():
-        least = max(0, int(text) - _used_by_container())
+    if computes_on_gpu():
+        return _gpu_memory()
+    least = min(_left_to_cgroups(), default=sys.maxsize)
     if _MEMINFO.is_file():
-        for line in _MEMINFO.read_text(encoding="ascii").splitlines():
-            if line.startswith("MemAvailable:"):
-                return min(least, int(line.split()[1]) * 1024)
+        found = re.search(r"^MemAvailable: +(\d+) kB$", _MEMINFO.read_text("ascii"), re.MULTILINE)
+        if found:
+            least = min(least, int(found[1]) * 1024)
     return least
 
 
-def _used_by_container() -> int:
-    """Returns the memory, bytes, that a container uses, but for cached files."""
-    used = int((_CGROUP / "memory.current").read_text(encoding="ascii"))
-    for line in (_CGROUP / "memory.stat").read_text(encoding="ascii").splitlines():
-        if line.startswith("inactive_file "):
-            return used - int(line.split()[1])
-    return used
+def computes_on_gpu() -> bool:
+    """Whether TensorFlow computes on a GPU here."""
+    return bool(tf.config.list_logical_devices("GPU"))
+
+
+def _gpu_memory() -> int:
+    """Returns the memory, bytes, that TensorFlow may still take of the GPU with the least of it."""
+    least = sys.maxsize
+    try:
+        for name, limit in gpu_memory_limits().items():
+            used = tf.config.experimental.get_memory_info(name)["current"]
+            least = min(least, max(0, limit - used))
+    except (tf.errors.OpError, RuntimeError, ValueError):  # devices that do not tell
+        pass
+    return least
+
+
+def _left_to_cgroups() -> Iterator[int]:
+    """Yields the memory, bytes, that the control groups of this process may each still take.
+
+    A group is within the one that its folder lies in, whose limit counts too. In a container the
+    folders may begin with the container's own.
+    """
+    lines = ["0::/"]
+    with contextlib.suppress(OSError):
+        lines = _OWN_CGROUPS.read_text(encoding="utf-8").splitlines()
+    for line in lines:
+        _, controllers, path = line.split(":", 2)
+        if controllers and "memory" not in controllers.split(","):
+            continue
+        root = _CGROUPS / "memory" if controllers else _CGROUPS
+        own = root / path.lstrip("/")
+        for folder in (own, *own.parents):
+            with contextlib.suppress(OSError):
+                yield from _left_to(folder, *(_VERSION_1 if controllers else _VERSION_2))
+            if folder == root:
+                break
+
+
+def _left_to(folder: pathlib.Path, limit: str, use: str, cached: str) -> Iterator[int]:
+    """Yields what a group with a limit may still take; raises OSError where there is no group."""
+    most = (folder / limit).read_text(encoding="ascii").strip()
+    if most.isdecimal():  # `max` where there is none
+        used = int((folder / use).read_text(encoding="ascii"))
+        stat = (folder / "memory.stat").read_text(encoding="ascii")
+        found = re.search(rf"^{cached} (\d+)$", stat, re.MULTILINE)
+        yield max(0, int(most) - used + (int(found[1]) if found else 0))

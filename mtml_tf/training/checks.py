@@ -4,9 +4,9 @@ import dataclasses
 import math
 
 from mtml_tf.data.pipeline import largest_grid
-from mtml_tf.data.records import DataFolder, RecordEntry
-from mtml_tf.inference.models import ModelConfig
-from mtml_tf.network.memory import bytes_per_voxel, check_grid
+from mtml_tf.data.records import DataFolder
+from mtml_tf.network.memory import bytes_per_voxel, check_grid, computes_on_gpu, in_words
+from mtml_tf.network.voxel_network import VoxelNetwork
 from mtml_tf.training.experiment import Experiment
 from mtml_tf.training.validation import one_by_one
 
@@ -16,37 +16,63 @@ LESS_MEMORY = (
 )
 
 
-def check_scenes(folder: DataFolder, model: ModelConfig, experiment: Experiment) -> None:
+_SMALLER_TENSORS = (
+    "take a smaller --batch_size or --width, prepare the scenes with a larger voxel size, or "
+    "remove points that lie far from the rest"
+)
+
+
+def check_scenes(
+    folder: DataFolder, experiment: Experiment, network: VoxelNetwork, num_replicas: int
+) -> None:
     """Checks the scenes to train on, and those to validate on where there are some.
 
+    Args:
+        folder: data folder.
+        experiment: what is trained, and how.
+        network: the network.
+        num_replicas: devices that share a batch's scenes; GPUs have a memory each.
+
     Raises:
-        ValueError: scenes that can't be read or are too large for memory, or a validation split
-            that does not fit to what is trained on.
+        ValueError: scenes that can't be read, are too large for memory or make tensors that
+            TensorFlow can't compute, or a validation split that does not fit to what is trained on.
     """
-    _check_memory(folder.entries(experiment.train_split), model, experiment, is_training=True)
+    _check_largest_batch(folder, experiment.train_split, experiment, network, num_replicas)
     split = experiment.train.validation_split
     if split:
         alone = dataclasses.replace(experiment, data=one_by_one(experiment.data))
-        _check_memory(folder.entries(split), model, alone, is_training=False)
+        _check_largest_batch(folder, split, alone, network, is_training=False)
         _check_validation(folder, split, experiment.train_split)
 
 
-def _check_memory(
-    entries: list[RecordEntry],
-    model: ModelConfig,
+def _check_largest_batch(
+    folder: DataFolder,
+    split: str,
     experiment: Experiment,
-    is_training: bool,
+    network: VoxelNetwork,
+    num_replicas: int = 1,
+    is_training: bool = True,
 ) -> None:
-    """Raises ValueError where the largest batch that may come would not fit into memory."""
-    config, count = experiment.train, experiment.data.batch_size
-    grid_shape = largest_grid(entries, experiment.data, is_training)
-    occupancy = max(entry.num_voxels for entry in entries) / math.prod(grid_shape)
-    for_a_voxel = count * bytes_per_voxel(
-        model.network, occupancy, config.execution, is_training, config.recompute
+    """Raises ValueError where the largest batch that may come could not be computed."""
+    entries, count = folder.entries(split), experiment.data.batch_size
+    grid = largest_grid(entries, experiment.data, is_training)
+    owner = f"{grid}" + f" in a batch of {count}" * (count > 1)
+    voxel_size = folder.scene(entries[0]).voxel_size
+    occupancy = max(entry.num_voxels for entry in entries) / math.prod(grid.shape)
+    recompute = experiment.train.recompute and network.execution == "occupied"
+    for_a_voxel = bytes_per_voxel(
+        network.config, occupancy, network.execution, is_training, recompute
     )
-    largest = max(entries, key=lambda entry: math.prod(entry.grid_shape))
-    owner = f"scene {largest.name}" + f" in a batch of {count}" * (count > 1)
-    check_grid(owner, grid_shape, model.voxel_size, for_a_voxel, LESS_MEMORY)
+    share = count // num_replicas
+    together = share if computes_on_gpu() else count
+    check_grid(owner, grid.shape, voxel_size, together * for_a_voxel, LESS_MEMORY)
+    most = network.most_voxels // share
+    if math.prod(grid.shape) > most:
+        raise ValueError(
+            f"{owner}: expected a grid of at most {most} voxels, beyond which a tensor of the "
+            f"{network.execution} execution has 2^31 elements, found {in_words(grid.shape)} voxels "
+            f"of {voxel_size:g} m; {_SMALLER_TENSORS}"
+        )
 
 
 def _check_validation(folder: DataFolder, split: str, train_split: str) -> None:

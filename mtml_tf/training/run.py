@@ -56,13 +56,13 @@ def train(
         run_folder.check_goes_on(run_dir, folder, experiment)
         description = describe(folder, experiment)
         run_folder.check_model(run_dir, description)
-        check_scenes(folder, description, experiment)
         strategy = choose_strategy(experiment.train.strategy, experiment.data.batch_size)
 
         _make_repeatable(experiment.data.seed)
         schedule = schedule_of(folder, experiment)
         num_features = folder.num_features(experiment.train_split)
         learner = build(description, experiment, schedule.total_steps, num_features, strategy)
+        check_scenes(folder, experiment, learner.model.network, strategy.num_replicas_in_sync)
         checkpoints = restore(learner, run_dir, experiment.train)
         _tell_what_is_left(run_dir, folder, experiment, schedule, learner, strategy)
 
