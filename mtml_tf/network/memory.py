@@ -21,7 +21,8 @@ _VERSION_1 = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_
 # Bytes that a call adds at half width and float32: for each voxel of the grid, for each occupied
 # voxel, for each channel of a voxel of the grid, for each channel of an occupied voxel. Never less
 # than was measured in furnished rooms with 3 to 15 % occupied voxels, 20 classes and up to 512
-# features, and at most twice as much.
+# features, and at most twice as much; with oneDNN, without which convolutions take up to four times
+# as much on a CPU.
 _FORWARD = {"occupied": (360, 400, 0, 28), "dense": (1200, 0, 8, 0)}
 _TRAINING = {"occupied": (500, 14_000, 0, 80), "dense": (2250, 0, 8, 0)}
 _RECOMPUTED = (200, 10_500, 0, 90)
