@@ -11,7 +11,8 @@ from mtml_tf.backend import tf
 from mtml_tf.classes import ClassSet
 from mtml_tf.config import NetworkConfig, SegmentConfig
 from mtml_tf.inference import models
-from mtml_tf.inference.models import Model, ModelConfig
+from mtml_tf.inference.model_config import ModelConfig
+from mtml_tf.inference.models import Model
 from mtml_tf.network.blocks import crop, split_grid
 from mtml_tf.network.voxel_network import VoxelNetwork
 

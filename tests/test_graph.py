@@ -16,7 +16,8 @@ from scenes import CLASSES, batch_of, give_random_weights, sparse_scene
 from mtml_tf.backend import keras
 from mtml_tf.config import NetworkConfig, SegmentConfig
 from mtml_tf.inference import exporting
-from mtml_tf.inference.models import Model, ModelConfig
+from mtml_tf.inference.model_config import ModelConfig
+from mtml_tf.inference.models import Model
 from mtml_tf.network import architecture, graph
 from mtml_tf.network.blocks import split_grid
 from mtml_tf.network.graph import Graph
