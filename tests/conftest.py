@@ -25,3 +25,19 @@ def folder(tmp_path, monkeypatch):
 
     monkeypatch.setattr(writing, "_SCENES_PER_SHARD", 2)
     return write_folder(tmp_path / "data", train=scenes_of(*range(5)), val=scenes_of(7, 8))
+
+
+@pytest.fixture
+def bfloat16():
+    """The precision, for a test of it; where the machine does not have it, its refusal is tested.
+
+    Which machine has it, TensorFlow shows only when it runs.
+    """
+    from mtml_tf.config import NetworkConfig
+    from mtml_tf.network import architecture
+
+    if not architecture.has_bfloat16():
+        with pytest.raises(ValueError, match="leave --precision at float32: for bfloat16, exp"):
+            architecture.build_network(NetworkConfig(3, width=1 / 16), precision="bfloat16")
+        pytest.skip("no bfloat16 on this machine")
+    return "bfloat16"

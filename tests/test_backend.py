@@ -1,5 +1,6 @@
 """Tests of the two lanes' one module."""
 
+import os
 import subprocess
 import sys
 
@@ -15,6 +16,55 @@ RNG = np.random.default_rng(0)
 def test_keras_is_version_2():
     assert hasattr(keras.optimizers.legacy, "Adam")
     assert not hasattr(keras, "ops")
+
+
+def onednn_after(code, **environment):
+    """What the variable is after the code, and what was said."""
+    kept = {name: value for name, value in os.environ.items() if name != backend.ONEDNN}
+    run = subprocess.run(
+        [sys.executable, "-c", f"{code}; import os; print(os.environ.get({backend.ONEDNN!r}))"],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**kept, **environment},
+    )
+    assert run.returncode == 0, run.stderr
+    return run.stdout.split(), run.stderr
+
+
+def test_onednn_is_on_when_tensorflow_is_imported():
+    """TensorFlow reads the variable at that moment, so it is read where the import starts."""
+    code = """
+import os, sys
+class Finder:
+    def find_spec(self, name, *_):
+        if name == "tensorflow":
+            print(os.environ.get("TF_ENABLE_ONEDNN_OPTS"))
+            sys.meta_path.remove(self)
+sys.meta_path.insert(0, Finder())
+from mtml_tf import backend; print(backend.ONEDNN_CAME_LATE)"""
+    assert onednn_after(code)[0] == ["1", "False", "1"]
+
+
+def test_what_the_user_says_of_onednn_holds():
+    code = "from mtml_tf import backend; print(backend.ONEDNN_CAME_LATE)"
+    assert onednn_after(code, TF_ENABLE_ONEDNN_OPTS="0")[0] == ["False", "0"]
+
+
+@pytest.mark.parametrize("early", [True, False])
+def test_onednn_that_came_too_late_is_told_once(early):
+    """TensorFlow's own default may be on here, so a function refuses in its place."""
+    code = f"""
+{"import tensorflow" if early else ""}
+from mtml_tf.network import architecture
+def refuse(*_, **__):
+    raise architecture.tf.errors.InvalidArgumentError(None, None, "dilated rates of 1")
+architecture.tf.nn.conv3d = refuse
+for _ in range(2):
+    architecture._dilates_natively(architecture.tf.float32)"""
+    said = onednn_after(code)[1]
+    sentence = "import mtml_tf before TensorFlow, or set TF_ENABLE_ONEDNN_OPTS=1: TensorFlow was"
+    assert said.count(sentence) == early
 
 
 @pytest.mark.parametrize("dtype", [np.int32, np.float32])

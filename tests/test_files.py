@@ -75,7 +75,7 @@ def test_a_locked_folder_is_waited_for(tmp_path):
     with files.locked(tmp_path):
         other.start()
         assert not done.wait(0.2)
-    other.join(10)
+    other.join()
     assert done.is_set()
     assert names_in(tmp_path) == []
 

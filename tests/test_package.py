@@ -1,4 +1,4 @@
-"""Tests of the package as a whole: its public names, and how fast it starts."""
+"""Tests of the package as a whole: its public names, and what starting it imports."""
 
 import pathlib
 import subprocess
@@ -31,16 +31,11 @@ def python(*arguments):
 
 
 @pytest.mark.parametrize("module", ["mtml_tf", "mtml_tf.evaluate"])
-def test_starting_takes_less_than_a_second(module):
-    # The best of three, in CPU time: other processes on the machine are not this package's doing.
-    code = (
-        f"import sys, time; import {module}; print(time.process_time()); "
-        f"print(*sorted(set({HEAVY!r}) & set(sys.modules)))"
-    )
-    runs = [python("-c", code) for _ in range(3)]
-    assert runs[0].returncode == 0, runs[0].stderr
-    assert min(float(run.stdout.split()[0]) for run in runs) < 1.0
-    assert runs[0].stdout.splitlines()[1] == ""
+def test_starting_imports_nothing_heavy(module):
+    code = f"import sys, {module}; print(*sorted(set({HEAVY!r}) & set(sys.modules)))"
+    run = python("-c", code)
+    assert run.returncode == 0, run.stderr
+    assert run.stdout == "\n"
 
 
 def test_every_public_name_is_there():

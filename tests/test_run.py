@@ -32,6 +32,7 @@ from mtml_tf.backend import tf
 from mtml_tf.data.pipeline import training_scenes
 from mtml_tf.data.records import DataFolder
 from mtml_tf.inference import models
+from mtml_tf.network import architecture
 from mtml_tf.training import run
 
 pytestmark = QUIETLY
@@ -250,11 +251,13 @@ def test_init_from_is_where_a_run_starts(data, run_dir, tmp_path, eager):
     assert_bit_identical(model.network.dense.get_weights(), weights_of(run_dir, models.BEST))
 
 
-def test_a_run_in_bfloat16_that_recomputes_is_near_one_that_does_not(data, tmp_path, eager):
+def test_a_run_in_bfloat16_that_recomputes_is_near_one_that_does_not(
+    data, tmp_path, eager, bfloat16
+):
     weights = []
     for name, settings in {
         "plain": {},
-        "other": {"precision": "bfloat16", "recompute": True},
+        "other": {"precision": bfloat16, "recompute": True},
     }.items():
         model = run.train(str(data), str(tmp_path / name), one_step(**settings))
         weights.append(np.concatenate([w.ravel() for w in model.network.dense.get_weights()]))
@@ -263,6 +266,16 @@ def test_a_run_in_bfloat16_that_recomputes_is_near_one_that_does_not(data, tmp_p
 
 
 # --- What goes wrong ---------------------------------------------------------------------------
+
+
+def test_a_run_in_bfloat16_where_the_machine_has_none_is_refused(data, tmp_path, monkeypatch):
+    monkeypatch.setattr(architecture, "_sum_in_bfloat16", lambda: 4096.0)
+    sentence = (
+        "leave --precision at float32: .* that sum 32768 ones to 32768 .* found a sum of 4096"
+    )
+    with pytest.raises(ValueError, match=sentence):
+        run.train(str(data), str(tmp_path / "run"), quiet(precision="bfloat16"))
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_loss_that_is_no_number_stops_the_run(data, tmp_path, eager):

@@ -29,6 +29,7 @@ from mtml_tf.classes import SCANNET20
 from mtml_tf.config import DataConfig, LossConfig
 from mtml_tf.data.records import DataFolder
 from mtml_tf.data.writing import write_data_folder
+from mtml_tf.network import architecture
 from mtml_tf.network.losses import MultiTaskLoss
 
 TINY = RoomSize((16, 16, 8), channels=20, occupancy=0.2, num_objects=3)
@@ -90,7 +91,7 @@ def test_a_training_step_lowers_the_loss():
     assert losses[-1] < losses[0]
 
 
-def test_every_variant_of_ours_is_measured():
+def test_every_variant_of_ours_is_measured(bfloat16):
     contests = network.variant_contests(TINY)
     assert [contest.what for contest in contests] == [
         "forward, bfloat16",
@@ -103,6 +104,14 @@ def test_every_variant_of_ours_is_measured():
     assert row.what == "forward, bfloat16, difference"
     assert 0 < row.ours < 0.05
     assert network.difference_of_variant(contests[0], plain, plain).ours == 0
+
+
+def test_variants_are_measured_without_bfloat16_where_the_machine_has_none(monkeypatch):
+    monkeypatch.setattr(architecture, "_sum_in_bfloat16", lambda: 4096.0)
+    (contest,) = network.variant_contests(TINY)
+    assert contest.what == "forward, backward and Adam, recomputed"
+    row, _, _ = time_contest(contest, 1, 60)
+    assert row.what == contest.what
 
 
 def test_quick_sections_run_and_their_table_is_written_once(tmp_path):
@@ -151,7 +160,9 @@ def test_every_section_has_rows(tmp_path, monkeypatch):
     )
     assert counts["forward"] == counts["forward, difference"] == 2
     assert counts["gradients, difference of the worst variable"] == 2
-    assert counts["forward, bfloat16"] == counts["forward, bfloat16, difference"] == 1
+    (first,) = network.variant_contests(benchmark.QUICK.rooms[1])
+    assert counts[first.what] == 1
+    assert counts[f"{first.what}, difference"] == (first.what == "forward, bfloat16")
     assert counts["forward, share of the matrix-multiply rate"] == 2
     assert counts["scan file to masks on disk"] == 1
     grown = [what for what, count in counts.items() if what.endswith(("voxels", "vertices"))]

@@ -18,12 +18,6 @@ from mtml_tf.scene import Instance, VoxelScene
 from mtml_tf.training import callbacks, run, tensorboard
 from mtml_tf.training.tensorboard import write_hyperparameters, write_scene
 
-# Keras draws its seeds in a way that Python 3.11 warns of.
-pytestmark = [
-    pytest.mark.filterwarnings("ignore:non-integer arguments to randrange"),
-    pytest.mark.filterwarnings("ignore:Even though the `tf.config.experimental_run_functions"),
-]
-
 MESH = "validation_scene/instances"
 # Two voxels of floor, two boxes of one voxel.
 SCENE = VoxelScene(

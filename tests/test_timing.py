@@ -24,9 +24,10 @@ def test_stages_add_up_while_somebody_records(monkeypatch):
 
 
 def test_stages_are_told_in_seconds():
+    start = time.perf_counter()
     with timing.recording() as seconds, timing.stage("sleep"):
         time.sleep(0.02)
-    assert 0.02 <= seconds["sleep"] < 60
+    assert 0.02 <= seconds["sleep"] <= time.perf_counter() - start
 
 
 def test_outside_a_recording_nothing_is_kept():

@@ -217,9 +217,9 @@ def test_recomputed_activations_give_equal_gradients(classes):
 
 @pytest.mark.parametrize("execution", ["occupied", "dense"])
 @pytest.mark.parametrize("classes", [CLASSES, MANY], ids=["3 classes", "12 classes"])
-def test_bfloat16_is_near_float32(execution, classes):
+def test_bfloat16_is_near_float32(execution, classes, bfloat16):
     config = NetworkConfig(len(classes), width=1 / 2)
-    exact, rounded = (VoxelNetwork(config, execution, name) for name in ("float32", "bfloat16"))
+    exact, rounded = (VoxelNetwork(config, execution, name) for name in ("float32", bfloat16))
     give_random_weights(exact)
     rounded.dense.set_weights(exact.dense.get_weights())
     assert {variable.dtype for variable in rounded.dense.variables} == {tf.float32}
@@ -237,10 +237,10 @@ def test_bfloat16_is_near_float32(execution, classes):
 
 
 @pytest.mark.parametrize("execution", ["occupied", "dense"])
-def test_in_bfloat16_biases_of_many_voxels_have_the_gradients_of_float32(execution):
+def test_in_bfloat16_biases_of_many_voxels_have_the_gradients_of_float32(execution, bfloat16):
     """A sum in bfloat16 stops growing at 256 times its addends; here there are 13,824."""
     config = NetworkConfig(len(MANY), width=1 / 8)
-    exact, rounded = (VoxelNetwork(config, execution, name) for name in ("float32", "bfloat16"))
+    exact, rounded = (VoxelNetwork(config, execution, name) for name in ("float32", bfloat16))
     give_random_weights(exact)
     rounded.dense.set_weights(exact.dense.get_weights())
     inputs = batch_of([sparse_scene(0, (24, 24, 24), 1000, ids=(0, *MANY.ids))], MANY)

@@ -238,7 +238,13 @@ def training_contest(size: RoomSize, target: Target | None = None) -> Contest:
 
 
 def variant_contests(size: RoomSize) -> list[Contest]:
-    """Our own network with other settings against itself with the defaults."""
+    """Our own network with other settings against itself with the defaults.
+
+    Those in bfloat16 are left out where the machine does not have it.
+    """
+    names = [
+        name for name in _OURS if "precision" not in _OURS[name] or architecture.has_bfloat16()
+    ]
     builds = {"forward": build_forward, "forward, backward and Adam": build_training_step}
     return [
         Contest(
@@ -250,7 +256,7 @@ def variant_contests(size: RoomSize) -> list[Contest]:
             on_device=True,
         )
         for what, build in builds.items()
-        for name in list(_OURS)[1:]
+        for name in names[1:]
         if build is build_training_step or "recompute" not in _OURS[name]
     ]
 

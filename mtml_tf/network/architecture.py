@@ -16,7 +16,9 @@ Every convolution has a bias, stride 1 and 'same' padding. Sizes in comments are
 import functools
 from collections.abc import Callable
 
-from mtml_tf.backend import keras, tf
+from absl import logging
+
+from mtml_tf.backend import ONEDNN, ONEDNN_CAME_LATE, keras, tf
 from mtml_tf.config import NetworkConfig
 
 STEM = "stem"
@@ -123,15 +125,61 @@ def _dilated_convolution(
 def _dilates_natively(dtype: tf.DType) -> bool:
     """Whether convolutions of this type dilate on this machine: on a CPU only oneDNN's do.
 
-    TensorFlow itself leaves oneDNN off on CPUs without certain instructions, so it is tried out.
+    TensorFlow may have been imported without oneDNN, so it is tried out.
     """
     with tf.init_scope():
         grid, kernel = tf.zeros([1, 3, 3, 3, 1], dtype), tf.zeros([3, 3, 3, 1, 1], dtype)
         try:
             tf.nn.conv3d(grid, kernel, [1] * 5, "SAME", dilations=[1, 2, 2, 2, 1])
         except (tf.errors.InvalidArgumentError, tf.errors.UnimplementedError):
+            if ONEDNN_CAME_LATE:
+                logging.warning(
+                    "import mtml_tf before TensorFlow, or set %s=1: TensorFlow was imported "
+                    "without oneDNN, with which convolutions are up to three times as fast",
+                    ONEDNN,
+                )
             return False
     return True
+
+
+_ONES = 32**3
+
+
+@functools.cache
+def _sum_in_bfloat16() -> float:
+    """Returns what 32,768 ones sum to in a kernel's bfloat16 gradient; 0 where there is none.
+
+    GPUs, and oneDNN on CPUs with AVX-512 or AMX, sum in float32 and are right. TensorFlow's own
+    convolutions sum in bfloat16, where adding 1 to 256 changes nothing.
+    """
+    with tf.init_scope():
+        grid = tf.ones([1, 32, 32, 32, 1], tf.bfloat16)
+        try:
+            gradient = tf.raw_ops.Conv3DBackpropFilterV2(
+                input=grid,
+                filter_sizes=[1] * 5,
+                out_backprop=grid,
+                strides=[1] * 5,
+                padding="SAME",
+            )
+            return float(tf.cast(tf.reshape(gradient, []), tf.float32))
+        except tf.errors.OpError:
+            return 0.0
+
+
+def has_bfloat16() -> bool:
+    """Whether this machine's convolutions in bfloat16 have the right gradients."""
+    return _sum_in_bfloat16() == _ONES
+
+
+def _check_precision(precision: str) -> None:
+    """Raises ValueError for bfloat16 on a machine that does not have it."""
+    if precision == "bfloat16" and not has_bfloat16():
+        raise ValueError(
+            f"leave --precision at float32: for bfloat16, expected convolutions that sum {_ONES} "
+            f"ones to {_ONES} (a newer GPU, or a CPU with AVX-512 or AMX where {ONEDNN} is not "
+            f"0), found a sum of {_sum_in_bfloat16():.0f}"
+        )
 
 
 def build_network(
@@ -149,7 +197,11 @@ def build_network(
     Returns:
         A functional model: float32 [B, X, Y, Z, C] to {"embedding": [B, X, Y, Z, E],
         "direction": [B, X, Y, Z, 3]}, for any even X, Y, Z.
+
+    Raises:
+        ValueError: bfloat16 on a machine that does not have it.
     """
+    _check_precision(precision)
     dilated_layer = DilatedConv3D if native_dilation else Conv3D
     policy = None  # Keras' own, float32
     if precision != "float32":

@@ -159,9 +159,7 @@ def _window_means(blocks: _Blocks, windows: Array) -> tuple[Array, Array]:
     by_place = spatial.KDTree(windows, leafsize=_GROUP).indices
     for group in np.split(by_place, range(_GROUP, len(by_place), _GROUP)):
         low, high = windows[group].min(axis=0), windows[group].max(axis=0)
-        gap = np.maximum(0, np.maximum(blocks.low - high, low - blocks.high))
-        near = np.flatnonzero(np.einsum("be,be->b", gap, gap) <= 1)
-        rows = (near[:, None] * _BLOCK + np.arange(_BLOCK)).reshape(-1)
+        rows = _rows_near(blocks, low, high)
         # Relative to the middle, so that the expanded square below loses no digits. A point x is
         # in the window w where |x - w|^2 <= 1, that is x.w >= (|x|^2 + |w|^2 - 1) / 2.
         middle = (low + high) / 2
@@ -175,6 +173,13 @@ def _window_means(blocks: _Blocks, windows: Array) -> tuple[Array, Array]:
         means[group[occupied]] = sums[occupied, :-1] / sums[occupied, -1:] + middle
         inside[group] = sums[:, -1]
     return means, inside
+
+
+def _rows_near(blocks: _Blocks, low: Array, high: Array) -> Array:
+    """Returns the rows of the points in blocks within 1 of a box: all that its windows may hold."""
+    gap = np.maximum(0, np.maximum(blocks.low - high, low - blocks.high))
+    near = np.flatnonzero(np.einsum("be,be->b", gap, gap) <= 1)
+    return (near[:, None] * _BLOCK + np.arange(_BLOCK)).reshape(-1)
 
 
 def _without_duplicates(modes: Array, counts: Array) -> Array:
