@@ -229,7 +229,7 @@ class TrainConfig:
             none.
         execution: `occupied` (compute only where needed) or `dense` (plain Keras), equal values.
         precision: of activations and products: `float32`, or `bfloat16`, faster where the
-            hardware has it.
+            hardware has it and refused where its gradients would be wrong.
         recompute: compute activations again for the gradients instead of keeping them: less
             memory, more time, equal values.
         strategy: devices that share each batch evenly: `auto` (as many of the GPUs as can),

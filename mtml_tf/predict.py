@@ -30,7 +30,7 @@ flags.DEFINE_enum(
     "precision",
     PRECISIONS[0],
     PRECISIONS,
-    "Of activations and products; bfloat16 is faster where the hardware has it.",
+    "Of activations and products; bfloat16 is faster where the hardware has it, else refused.",
 )
 flags.DEFINE_enum(
     "execution",

@@ -4,6 +4,7 @@ import collections
 import csv
 import dataclasses
 import functools
+import os
 import pathlib
 import re
 
@@ -18,6 +19,7 @@ from experiments.speed import (
     growth,
     measuring,
     network,
+    onednn,
     plain,
     processing,
 )
@@ -114,6 +116,36 @@ def test_variants_are_measured_without_bfloat16_where_the_machine_has_none(monke
     assert row.what == contest.what
 
 
+def build_variables():
+    environment = dict(os.environ)
+
+    def call():
+        assert environment["MTML_TEST"] == "set"
+
+    return call
+
+
+def test_a_call_elsewhere_has_variables_of_its_own():
+    onednn.build_elsewhere(build_variables, {"MTML_TEST": "set"})()()
+    other = onednn.build_elsewhere(build_variables, {"MTML_TEST": "other"})()
+    with pytest.raises(AssertionError):
+        other()
+    assert "MTML_TEST" not in os.environ
+
+
+def test_our_network_is_measured_against_itself_without_onednn():
+    contests = onednn.onednn_contests(TINY)
+    assert [contest.what for contest in contests] == [
+        "forward, without oneDNN",
+        "forward, with AVX2 only",
+        "forward, backward and Adam, without oneDNN",
+        "forward, backward and Adam, with AVX2 only",
+    ]
+    row, _, _ = time_contest(contests[0], 1, 60)
+    assert row.plain > 0
+    assert row.ours > 0
+
+
 def test_quick_sections_run_and_their_table_is_written_once(tmp_path):
     settings = benchmark.Settings(only=("mean_shift", "voxelize", "score"), repeats=1, sizes=QUICK)
     text = benchmark.benchmark(settings, str(tmp_path / "out"))
@@ -138,7 +170,7 @@ def test_growth_is_told_relative_to_the_smallest_case(clock):
 
 
 def test_every_section_has_rows(tmp_path, monkeypatch):
-    """All but `memory`, whose processes take a minute; every comparison once, at the least size."""
+    """All but those whose processes take a minute; every comparison once, at the least size."""
     for factors in ("BY_SIZE", "BY_INSTANCES"):
         monkeypatch.setattr(growth, factors, (1, 2))
     monkeypatch.setattr(growth, "BY_OCCUPANCY", (1,))
@@ -149,7 +181,7 @@ def test_every_section_has_rows(tmp_path, monkeypatch):
     monkeypatch.setattr(network, "variant_contests", lambda size: variants(size)[:1])
     rows = benchmark.run(
         benchmark.Settings(
-            only=tuple(name for name in benchmark.SECTIONS if name != "memory"),
+            only=tuple(name for name in benchmark.SECTIONS if name not in ("memory", "onednn")),
             repeats=1,
             sizes=dataclasses.replace(QUICK, rooms=QUICK.rooms[:2]),
         )

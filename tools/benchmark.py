@@ -9,8 +9,8 @@ FLAGS = flags.FLAGS
 flags.DEFINE_list(
     "only",
     [],
-    "Sections to measure, all by default: forward, train, variants, blocks, pipeline, loss, "
-    "mean_shift, voxelize, score, path, peak, growth, memory.",
+    "Sections to measure, all by default: forward, train, variants, onednn, blocks, pipeline, "
+    "loss, mean_shift, voxelize, score, path, peak, growth, memory.",
 )
 flags.DEFINE_integer("repeats", 5, "Timed calls of each side.", lower_bound=1)
 flags.DEFINE_float("max_seconds", 90.0, "No new round of a comparison begins after so long.")

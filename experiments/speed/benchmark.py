@@ -17,7 +17,7 @@ from typing import Any
 
 from absl import logging
 
-from experiments.speed import blocks, feeding, growth, network, processing
+from experiments.speed import blocks, feeding, growth, network, onednn, processing
 from experiments.speed.measuring import (
     Contest,
     Row,
@@ -211,6 +211,12 @@ def variant_rows(bench: Bench) -> list[Row]:
     return rows
 
 
+def onednn_rows(bench: Bench) -> list[Row]:
+    """Our network on this CPU as it is, and with less: without oneDNN, without AVX-512."""
+    contests = [c for size in bench.sizes.rooms[1:] for c in onednn.onednn_contests(size)]
+    return [bench.time(contest)[0] for contest in contests]
+
+
 def block_rows(bench: Bench) -> list[Row]:
     """Prediction in blocks and as a whole, and that the values agree."""
     contest = blocks.blocks_contest(bench.sizes.blocks_room)
@@ -310,6 +316,7 @@ SECTIONS: dict[str, Callable[[Bench], list[Row]]] = {
     "forward": forward_rows,
     "train": training_rows,
     "variants": variant_rows,
+    "onednn": onednn_rows,
     "blocks": block_rows,
     "pipeline": feeding_rows,
     "loss": loss_rows,

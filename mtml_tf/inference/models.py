@@ -174,14 +174,14 @@ def load_model(
         weights: `best` or `last` (the newest checkpoint of a run that has not come to its end);
             empty takes the best where there is one, then the last.
         precision: of activations and products: `float32`, or `bfloat16`, faster where the
-            hardware has it.
+            hardware has it and refused where it sums too coarsely.
         execution: `occupied` (compute only where needed) or `dense` (plain Keras), equal values.
 
     Returns:
         A model ready for `segment_scan`.
 
     Raises:
-        ValueError: no run folder, or no weights in it.
+        ValueError: no run folder, no weights in it, or bfloat16 where the machine has none.
     """
     run_dir = pathlib.Path(path)
     if not run_dir.exists() and str(path) in shipped.shipped_models():
