@@ -24,7 +24,11 @@ flags.DEFINE_string("run_dir", None, "Run folder of a trained model.")
 flags.DEFINE_string("saved_model", None, "A SavedModel of mtml_tf.export instead of --run_dir.")
 flags.DEFINE_string("model", None, "A model of the package (toy, ...) instead of --run_dir.")
 flags.DEFINE_enum(
-    "weights", "", ["", "best", "last"], "Which weights; the best ones there by default."
+    "weights",
+    "",
+    ["", "best", "last"],
+    "Of the run: those of the best validation score, or the last ones (of a training that has not "
+    "ended: its newest checkpoint). By default the best where there are any, else the last.",
 )
 flags.DEFINE_enum(
     "precision",
@@ -57,7 +61,8 @@ flags.DEFINE_enum(
     "scores",
     semantic_input.PROBABILITIES,
     list(semantic_input.SCORES),
-    "What a table in --labels is; beside features F.npy, F.txt has the class ids.",
+    "What the numbers of a table in --labels mean. Features are no classes: with F.npy give F.txt, "
+    "a class id in each line.",
 )
 flags.DEFINE_string(
     "label_property", scan.LABEL, "Name of the scan's vertex property with class ids."

@@ -23,7 +23,8 @@ flags.DEFINE_enum(
     "scores",
     semantic_input.PROBABILITIES,
     semantic_input.SCORES,
-    "What a table in <scene>.npy holds; features take a <scene>.txt of class ids beside.",
+    "What the numbers of a table <scene>.npy mean. Features are no classes: beside them goes a "
+    "<scene>.txt with a class id in each line.",
 )
 flags.DEFINE_float("voxel_size", 0.1, "Edge length of a voxel, metres (paper section 3.1).")
 flags.DEFINE_bool("align_axes", True, "Turn scenes as axisAlignment in <scene>.txt says.")

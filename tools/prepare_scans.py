@@ -22,7 +22,8 @@ flags.DEFINE_enum(
     "scores",
     semantic_input.PROBABILITIES,
     semantic_input.SCORES,
-    "What a table in <scene>.npy holds; features take a <scene>.txt of class ids beside.",
+    "What the numbers of a table <scene>.npy mean. Features are no classes: beside them goes a "
+    "<scene>.txt with a class id in each line.",
 )
 flags.DEFINE_string(
     "label_map", "", "Class ids of the scans to read as other ids: their_id:our_id,..."

@@ -94,10 +94,10 @@ def told_what_ran_out(run_dir: str, data_dir: str, learner: Learner) -> Iterator
     except tf.errors.ResourceExhaustedError as error:
         if files.is_disk_full(error):
             raise ValueError(
-                f"{run_dir}: expected room for checkpoints and weights, found the disk full; make "
-                "room and start again: the run goes on from its last checkpoint"
+                f"{run_dir}: make room and start again: expected place for checkpoints and "
+                "weights, found the disk full; the run goes on from its last checkpoint"
             ) from error
         raise ValueError(  # a GPU's memory is known only then
-            f"{data_dir}: expected batches that fit into memory, found none left in step "
-            f"{learner.step + 1}; {LESS_MEMORY}"
+            f"{data_dir}: {LESS_MEMORY}: expected batches that fit into memory, found that step "
+            f"{learner.step + 1} needs more than there is"
         ) from error
