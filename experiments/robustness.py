@@ -27,7 +27,7 @@ from experiments.running import (
 from mtml_tf import files, program
 from mtml_tf.classes import SCANNET18, SCANNET20
 from mtml_tf.drawing.curves import encode_curves
-from mtml_tf.rooms.labeller import LabellerSettings, encode_labels, predict_labels
+from mtml_tf.rooms.labeller import encode_labels, predict_scene
 from mtml_tf.scannet import layout, reader
 from mtml_tf.scene import VoxelScene
 from mtml_tf.scoring.average_precision import ApTable, average_precision
@@ -106,12 +106,8 @@ def write_noisy_labels(
     table = reader.read_label_table(rooms_dir / layout.LABEL_TABLE)
     with files.writing_folder(output_dir) as folder:
         for number, name in enumerate(program.progress(names, "rooms")):
-            scene_dir = reader.scene_folder(rooms_dir, SPLIT, name)
-            scene, _ = reader.read_scene(scene_dir, table)
-            segments = reader.read_segments(scene_dir, len(scene.vertices))
-            labelled = reader.with_benchmark_classes(scene)
-            settings = LabellerSettings(strength=strength)
-            predicted = predict_labels(labelled, segments, settings, number)
+            scene, _ = reader.read_scene(reader.scene_folder(rooms_dir, SPLIT, name), table)
+            predicted = predict_scene(reader.with_benchmark_classes(scene), strength, number)
             files.write_text(folder / f"{name}.txt", encode_labels(predicted))
 
 

@@ -8,7 +8,6 @@ from absl import flags
 
 from mtml_tf import program
 from mtml_tf.rooms import making
-from mtml_tf.rooms.labeller import LabellerSettings
 
 FLAGS = flags.FLAGS
 
@@ -22,9 +21,7 @@ flags.DEFINE_float("label_noise", 1.0, "Strength of the errors of the predicted 
 
 def main() -> None:
     """Reads the flags and makes the rooms."""
-    settings = making.MakingSettings(
-        FLAGS.seed, labeller=LabellerSettings(strength=FLAGS.label_noise)
-    )
+    settings = making.MakingSettings(FLAGS.seed, label_noise=FLAGS.label_noise)
     making.make_rooms(
         FLAGS.output_dir, FLAGS.num_scenes, FLAGS.num_val, settings, FLAGS.num_workers
     )

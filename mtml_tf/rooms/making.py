@@ -16,13 +16,12 @@ import numpy as np
 from mtml_tf import files, parallel, program
 from mtml_tf.classes import SCANNET20
 from mtml_tf.rooms.furniture import LABELS
-from mtml_tf.rooms.labeller import LabellerSettings, encode_labels, predict_labels
+from mtml_tf.rooms.labeller import check_strength, encode_labels, predict_labels
 from mtml_tf.rooms.layout import RoomSettings, furnish
 from mtml_tf.rooms.oversegment import over_segment
 from mtml_tf.rooms.scanner import Scan, ScanSettings, scan_room
 from mtml_tf.scannet import layout, writer
 from mtml_tf.scannet.layout import RawGroup
-from mtml_tf.scene import Scene
 
 Array = np.ndarray
 
@@ -40,13 +39,19 @@ class MakingSettings:
         seed: of the set; a scene depends on it and on the scene's number only.
         room: how rooms are furnished.
         scan: how they are scanned.
-        labeller: how the simulated semantic network errs.
+        label_noise: strength of the simulated semantic network's errors.
+
+    Raises:
+        ValueError: a strength below 0.
     """
 
     seed: int = 0
     room: RoomSettings = dataclasses.field(default_factory=RoomSettings)
     scan: ScanSettings = dataclasses.field(default_factory=ScanSettings)
-    labeller: LabellerSettings = dataclasses.field(default_factory=LabellerSettings)
+    label_noise: float = 1.0
+
+    def __post_init__(self) -> None:
+        check_strength(self.label_noise)
 
 
 def scene_name(number: int) -> str:
@@ -74,14 +79,10 @@ def make_room(number: int, settings: MakingSettings) -> tuple[writer.RawScene, A
     labels = [piece.label for piece in room.pieces]
     class_ids = np.array([LABELS[label] for label in labels], np.int32)
     class_ids[~np.isin(class_ids, SCANNET20.ids)] = 0
-    labelled = Scene(
-        name=name,
-        vertices=scan.vertices.astype(np.float64),
-        faces=scan.faces,
-        semantic_ids=class_ids[pieces],
-        instance_ids=pieces + 1,
+    rng = np.random.default_rng(seeds[2])
+    predicted = predict_labels(
+        scan.vertices, class_ids[pieces], pieces + 1, settings.label_noise, rng
     )
-    predicted = predict_labels(labelled, segments, settings.labeller, int(seeds[2]))
 
     angle = np.random.default_rng(seeds[3]).uniform(0, 2 * np.pi)
     turn = np.eye(4)
