@@ -7,7 +7,6 @@
 Writes instances in the ScanNet benchmark's format, on the vertices of the scans.
 """
 
-import dataclasses
 import pathlib
 import time
 
@@ -118,8 +117,7 @@ def main() -> None:
     else:
         run_dir = shipped.find_shipped_model(FLAGS.model) if FLAGS.model else FLAGS.run_dir
         model = models.load_model(run_dir, FLAGS.weights, FLAGS.precision, FLAGS.execution)
-    segment = dataclasses.replace(model.config.segment, **changed)
-    model = dataclasses.replace(model, config=dataclasses.replace(model.config, segment=segment))
+    model = model.with_settings(**changed)
     once = {"imports": imported - start, "load the model": time.perf_counter() - imported}
 
     times = []

@@ -157,6 +157,7 @@ SMALLER = (
     ("experiments.figure7 .*--output_png=F", "--scenes= --output_png=figure7.png"),
     ("experiments.table3 --result_csv=F", "--result_csv=scores.csv"),
     ("experiments.tabletop --scans_dir=S", "--scans_dir=kinect"),
+    ("experiments.real_rooms ", "--scans_dir=real --num_turns=1"),
     ("experiments.sweep ", "--num_scenes=1"),
     ("tests.reference_scoring", "--cases=50"),
 )

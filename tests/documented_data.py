@@ -1,6 +1,7 @@
 """What the documentation takes for granted: the repository's programs and the reader's own data."""
 
 import contextlib
+import dataclasses
 import json
 import pathlib
 import shutil
@@ -58,6 +59,10 @@ def lay_out(folder, commands, server):
         write_own_scans(folder)
     if "experiments.tabletop" in text:
         write_frames(folder / "kinect")
+    if "experiments.real_rooms" in text:
+        scene = table_scene("a")  # here of a wall and two chairs
+        ids = np.where(scene.semantic_ids == 1, 1, 5).astype(np.int32)
+        write_scan(folder / "real" / "a.ply", dataclasses.replace(scene, semantic_ids=ids))
     if "--scannet_dir=S" in text:
         write_scannet(folder, server)
     if "import_mtml_hdf5" in text:

@@ -5,6 +5,7 @@ import functools
 import math
 import pathlib
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from absl import logging
@@ -126,6 +127,11 @@ class Model:
             embedding[rows] = outputs["embedding"][0].numpy()[rows_of_part]
             direction[rows] = outputs["direction"][0].numpy()[rows_of_part]
         return embedding, direction
+
+    def with_settings(self, **changed: Any) -> "Model":
+        """Returns the model with other settings (of `SegmentConfig`) of its post-processing."""
+        segment = dataclasses.replace(self.config.segment, **changed)
+        return dataclasses.replace(self, config=dataclasses.replace(self.config, segment=segment))
 
     def segment(self, scene: VoxelScene) -> list[Instance]:
         """Returns the instances of one scene, best first; indices are rows of its voxels."""

@@ -1,0 +1,191 @@
+"""The four methods on labelled real scans: `python -m experiments.real_rooms --scans_dir=D`
+
+Simulated rooms tell how methods compare where everything is known; this tells what a model does on
+scans that nobody simulated. `D` holds PLY files with `label` and `instance` vertex properties, in
+metres and z up. Each scan is segmented at eight turns about the vertical axis, with its true labels
+and with labels as a semantic network gives them, errors included; what a turn changes is chance,
+and is printed as the spread. Objects and predictions under `--min_vertices` do not count.
+
+Other data become such files in a few lines, here arrays of vertices [N, 3], class ids of the
+model and instance ids (0 none):
+
+    from mtml_tf.scans.scan import write_scan
+    from mtml_tf.scene import Scene
+
+    class_ids[~numpy.isin(class_ids, model_classes)] = 0
+    scene = Scene("a", vertices, semantic_ids=class_ids, instance_ids=instance_ids)
+    write_scan("D/a.ply", scene)
+"""
+
+import dataclasses
+import pathlib
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from absl import flags
+
+from experiments.running import TITLES, encode_markdown
+from mtml_tf import config_flags, files, program
+from mtml_tf.classes import ClassSet
+from mtml_tf.config import SegmentConfig
+from mtml_tf.rooms.labeller import predict_scene
+from mtml_tf.scans import scan
+from mtml_tf.scans.preparing import find_scans
+from mtml_tf.scans.voxels import on_vertices, voxelize
+from mtml_tf.scene import Instance, Scene, VoxelScene
+from mtml_tf.scoring.average_precision import ApTable, average_precision
+from mtml_tf.scoring.ground_truth import ground_truth_ids
+from mtml_tf.segmentation import baselines
+
+FLAGS = flags.FLAGS
+
+Array = np.ndarray
+Method = Callable[[VoxelScene], list[Instance]]
+
+NUM_TURNS = 8
+# Each turn is another angle within the quarter circle, and they lie all round the circle.
+_STEP = 5 / 32  # of a circle
+
+
+def turned(scene: Scene, turn: int) -> Scene:
+    """Returns a scan turned about the vertical axis; turn 0 leaves it as it is."""
+    angle = 2 * np.pi * _STEP * turn
+    cos, sin = np.cos(angle), np.sin(angle)
+    x, y, z = scene.vertices.T
+    vertices = np.stack([cos * x - sin * y, sin * x + cos * y, z], axis=1)
+    return dataclasses.replace(scene, vertices=vertices)
+
+
+def read_labelled_scans(scans_dir: str | pathlib.Path, classes: ClassSet) -> list[Scene]:
+    """Returns the scans of a folder, each with its class and instance ids.
+
+    Raises:
+        ValueError: no such folder or no scan in it, a scan that can't be read, or one without
+            labels and instances of these classes.
+    """
+    scenes = [scan.read_scan(path) for path in find_scans(scans_dir)]
+    for scene in scenes:
+        ground_truth_ids(scene, classes)
+    return scenes
+
+
+def disturbed_labels(scenes: Sequence[Scene], strength: float) -> list[Array]:
+    """Returns for each scan int32 [N], class ids with errors like those of a semantic network."""
+    return [predict_scene(scene, strength, number) for number, scene in enumerate(scenes)]
+
+
+def score(
+    scenes: Sequence[Scene],
+    labels: Sequence[Array],
+    methods: Mapping[str, Method],
+    config: Any,
+    min_vertices: int,
+) -> dict[str, ApTable]:
+    """Scores methods on scans.
+
+    Args:
+        scenes: with their true labels and instances.
+        labels: for each scene int [N], the class ids that the methods get.
+        methods: from a voxelized scene to its instances, by name.
+        config: a `ModelConfig`: classes and voxel size.
+        min_vertices: objects and predictions of fewer vertices do not count.
+    """
+    found: dict[str, list[list[Instance]]] = {name: [] for name in methods}
+    for scene, class_ids in zip(scenes, labels, strict=True):
+        given = dataclasses.replace(scene, semantic_ids=class_ids, instance_ids=None)
+        voxel_scene = voxelize(given, config.voxel_size, config.classes)
+        for name, method in methods.items():
+            found[name].append([on_vertices(each, voxel_scene) for each in method(voxel_scene)])
+    truths = [ground_truth_ids(scene, config.classes) for scene in scenes]
+    return {
+        name: average_precision(zip(truths, kept, strict=True), config.classes, min_vertices)
+        for name, kept in found.items()
+    }
+
+
+def encode_rows(labels: str, tables: Sequence[Mapping[str, ApTable]]) -> list[list[str]]:
+    """Returns a row for each method: means over the turns, and the least and largest AP50.
+
+    Args:
+        labels: which labels the methods got.
+        tables: for each turn the table of each method.
+    """
+    rows = []
+    for method in tables[0]:
+        values = np.array([dataclasses.astuple(turn[method].average) for turn in tables])  # [T, 3]
+        means = [f"{value:.3f}" for value in values.mean(axis=0)]
+        least, most = values[:, 1].min(), values[:, 1].max()
+        rows.append([labels, TITLES[method], *means, f"{least:.3f} to {most:.3f}"])
+    return rows
+
+
+def methods_of(model: Any, fe_only: Any = None) -> dict[str, Method]:
+    """Returns the methods to compare, by name.
+
+    Args:
+        model: a multi-task `Model`.
+        fe_only: one that was trained without direction; None leaves that row out.
+    """
+    things = model.config.classes.thing_ids
+    methods: dict[str, Method] = {
+        "segmentation_as_instance": lambda seen: baselines.segmentation_as_instance(seen, things),
+        "connected_components": lambda seen: baselines.connected_components(seen, things),
+    }
+    if fe_only is not None:
+        methods["fe_only"] = fe_only.segment
+    return {**methods, "multi_task": model.segment}
+
+
+def define_flags() -> None:
+    """Defines the flags; here, so that other code can import this module beside its like."""
+    flags.DEFINE_string("scans_dir", None, "Folder of labelled PLY files.")
+    flags.DEFINE_string("model", "rooms", "A shipped model, or a run folder.")
+    flags.DEFINE_string("fe_only", "", "Run folder of a model trained without direction, or none.")
+    flags.DEFINE_float("label_noise", 1.0, "Strength of the errors of labels.", lower_bound=0.0)
+    flags.DEFINE_integer("num_turns", NUM_TURNS, "Turns of each scan.", lower_bound=1)
+    flags.DEFINE_integer(
+        "min_vertices", 100, "Smallest object and prediction that count, vertices.", lower_bound=1
+    )
+    flags.DEFINE_string("output_md", "", "Markdown file for the table; empty for none.")
+    flags.DEFINE_bool("overwrite", False, "Replace a table that exists.")
+    # Unless given, the settings are those that the model was trained with.
+    config_flags.define(SegmentConfig, config_flags.FROM_DATA, as_default=False)
+
+
+def main() -> None:
+    """Reads the flags, measures and prints."""
+    if FLAGS.output_md:
+        files.check_may_write(FLAGS.output_md, FLAGS.overwrite)
+    changed = config_flags.read_given(SegmentConfig, config_flags.FROM_DATA)
+    from mtml_tf.inference import models
+
+    model, *others = (
+        models.load_model(path).with_settings(**changed)
+        for path in (FLAGS.model, FLAGS.fe_only)
+        if path
+    )
+    methods = methods_of(model, *others)
+    scenes = read_labelled_scans(FLAGS.scans_dir, model.config.classes)
+    labels = {"true": [np.asarray(scene.semantic_ids) for scene in scenes]}
+    if FLAGS.label_noise:
+        labels["with errors"] = disturbed_labels(scenes, FLAGS.label_noise)
+    rows = [["labels", "method", "AP", "AP50", "AP25", "AP50, least to most"]]
+    for name, class_ids in labels.items():
+        tables = [
+            score(
+                [turned(scene, turn) for scene in scenes],
+                *(class_ids, methods, model.config, FLAGS.min_vertices),
+            )
+            for turn in program.progress(range(FLAGS.num_turns), f"turns, {name} labels")
+        ]
+        rows += encode_rows(name, tables)
+    text = encode_markdown(rows)
+    print(f"{len(scenes)} scans, {FLAGS.num_turns} turns each\n\n{text}")
+    if FLAGS.output_md:
+        files.write_text(pathlib.Path(FLAGS.output_md), text + "\n", FLAGS.overwrite)
+
+
+if __name__ == "__main__":
+    define_flags()
+    program.run(main, required=["scans_dir"])
