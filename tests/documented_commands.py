@@ -149,8 +149,8 @@ SMALLER = (
     ("tools/pack_submission.py .*--scannet_dir=S", "--scenes=S/scannetv2_test.txt"),
     ("tools/benchmark.py ", "--quick --repeats=1 --max_seconds=1"),
     ("tools/benchmark.py .*--run_dir=runs/rooms", "--only=forward,mean_shift,path"),
-    # It starts 16 processes to measure memory; tests/test_speed.py makes these comparisons.
-    ("tools/benchmark.py --only=variants", "--only=loss"),
+    # They start 16 processes each; tests/test_speed.py makes these comparisons.
+    ("tools/benchmark.py --only=(variants|onednn)", "--only=loss"),
     ("tools/view.py .*--scene=NAME", "--scene=scan3"),
     ("mtml_tf.predict .*--model=NAME", "--model=tabletop"),
     ("mtml_tf.evaluate --prediction_dir=R", "--prediction_dir=runs/table2/predictions/val_fe_only"),

@@ -6,7 +6,6 @@ import logging
 import numpy as np
 import pytest
 from scenes import CLASSES, give_random_weights
-from training_runs import QUIETLY
 
 from mtml_tf.backend import keras, tf
 from mtml_tf.classes import ClassSet
@@ -15,7 +14,6 @@ from mtml_tf.inference import models
 from mtml_tf.network.voxel_network import VoxelNetwork
 from mtml_tf.training.building import initialise_from, learning_rate
 
-pytestmark = QUIETLY
 NETWORK = NetworkConfig(input_channels=3, width=1 / 8, dilations=(1, 2), embedding_size=3)
 
 

@@ -4,15 +4,13 @@ import dataclasses
 
 import pytest
 from scenes import box_scene, write_folder
-from training_runs import QUIETLY, eagerly, latest_step, one_step, quiet
+from training_runs import eagerly, latest_step, one_step, quiet
 
 from mtml_tf.backend import tf
 from mtml_tf.data.records import DataFolder
 from mtml_tf.network import memory
 from mtml_tf.training import run
 from mtml_tf.training.fitting import Schedule, schedule_of
-
-pytestmark = QUIETLY
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,6 @@ from scenes import CLASSES, box_scene
 from training_runs import (
     EXPERIMENT,
     FLAGS,
-    QUIETLY,
     STEPS_PER_EPOCH,
     assert_bit_identical,
     changed,
@@ -34,8 +33,6 @@ from mtml_tf.data.records import DataFolder
 from mtml_tf.inference import models
 from mtml_tf.network import architecture
 from mtml_tf.training import run
-
-pytestmark = QUIETLY
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ import shutil
 
 import pytest
 from scenes import CLASSES, box_scene, write_folder
-from training_runs import EXPERIMENT, QUIETLY, command, eagerly, one_step, run_program
+from training_runs import EXPERIMENT, command, eagerly, one_step, run_program
 
 from mtml_tf.data.records import DataFolder
 from mtml_tf.data.writing import write_data_folder
@@ -14,7 +14,6 @@ from mtml_tf.inference import models
 from mtml_tf.scoring.ground_truth import ground_truth_ids
 from mtml_tf.training import run, run_folder
 
-pytestmark = QUIETLY
 EXPERIMENT_OF_ONE_STEP = one_step()
 
 

@@ -6,7 +6,6 @@ import types
 import numpy as np
 import pytest
 from scenes import BOX, CLASSES, FLOOR, box_scene, give_random_weights, write_folder
-from training_runs import QUIETLY
 
 from mtml_tf.config import DataConfig, LossConfig, NetworkConfig, TrainConfig
 from mtml_tf.data.pipeline import make_dataset
@@ -17,8 +16,6 @@ from mtml_tf.scene import Instance
 from mtml_tf.scoring.ground_truth import ground_truth_ids
 from mtml_tf.training.building import build_training_model
 from mtml_tf.training.validation import losses_of, validate
-
-pytestmark = QUIETLY
 
 
 def test_the_loss_is_the_mean_over_the_scenes_whatever_the_batch(tmp_path):

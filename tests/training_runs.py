@@ -7,7 +7,6 @@ import subprocess
 import sys
 
 import numpy as np
-import pytest
 from scenes import box_scene, write_folder
 
 from mtml_tf.backend import tf
@@ -16,11 +15,6 @@ from mtml_tf.inference import models
 from mtml_tf.training.experiment import Experiment
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-# Keras draws its seeds in a way that Python 3.11 warns of.
-QUIETLY = [
-    pytest.mark.filterwarnings("ignore:non-integer arguments to randrange"),
-    pytest.mark.filterwarnings("ignore:Even though the `tf.config.experimental_run_functions"),
-]
 NUM_SCENES, BATCH_SIZE = 30, 2
 STEPS_PER_EPOCH = NUM_SCENES // BATCH_SIZE
 EXPERIMENT = Experiment(
