@@ -5,21 +5,14 @@ import sys
 
 import numpy as np
 import pytest
+from coarse_rooms import coarse_settings
 
 from mtml_tf.classes import SCANNET20
-from mtml_tf.rooms import examples, making
-from mtml_tf.rooms.layout import RoomSettings
-from mtml_tf.rooms.scanner import ScanSettings
+from mtml_tf.rooms import examples
 from mtml_tf.scans import scan, toy
 from mtml_tf.scans.voxels import voxelize
 
-COARSE = making.MakingSettings(
-    seed=5,
-    room=RoomSettings(min_size=4.5, max_size=5.0),
-    scan=ScanSettings(
-        num_frames=100, image_width=96, image_height=72, voxel_size=0.06, min_fragment=20
-    ),
-)
+COARSE = coarse_settings(5)
 
 
 def test_the_toy_example_has_one_vertex_in_each_voxel_of_the_scene():

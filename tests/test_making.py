@@ -8,22 +8,15 @@ import sys
 
 import numpy as np
 import pytest
+from coarse_rooms import coarse_settings
 
 from mtml_tf.classes import SCANNET20
 from mtml_tf.rooms import making
-from mtml_tf.rooms.layout import RoomSettings
-from mtml_tf.rooms.scanner import ScanSettings
 from mtml_tf.scannet import layout, reader
 
 pytest.importorskip("open3d", exc_type=ImportError)
 
-SETTINGS = making.MakingSettings(
-    seed=5,
-    room=RoomSettings(min_size=4.5, max_size=5.0),
-    scan=ScanSettings(
-        num_frames=100, image_width=96, image_height=72, voxel_size=0.06, min_fragment=20
-    ),
-)
+SETTINGS = coarse_settings(5)
 
 
 @pytest.fixture(scope="module")

@@ -5,8 +5,9 @@ import dataclasses
 import numpy as np
 import pytest
 
+from mtml_tf.rooms.camera import ScanSettings
 from mtml_tf.rooms.mesh import Piece, Room, box
-from mtml_tf.rooms.scanner import ScanSettings, scan_room
+from mtml_tf.rooms.scanner import scan_room
 
 pytest.importorskip("open3d", exc_type=ImportError)
 

@@ -7,7 +7,7 @@ The raw layout of ScanNet, with simulated semantic predictions in `semantic/`; w
 from absl import flags
 
 from mtml_tf import program
-from mtml_tf.rooms import making
+from mtml_tf.rooms import catalogue, making
 
 FLAGS = flags.FLAGS
 
@@ -15,13 +15,20 @@ flags.DEFINE_string("output_dir", None, "Folder of the set; goes on with one tha
 flags.DEFINE_integer("num_scenes", 240, "Rooms.", lower_bound=1)
 flags.DEFINE_integer("num_val", 40, "How many of them, the last, are for validation.")
 flags.DEFINE_integer("seed", 0, "Of the set.", lower_bound=0)
+flags.DEFINE_string(
+    "furniture_dir", "", "Folder of furniture catalogues (*.sh3f); by default the installed ones."
+)
 flags.DEFINE_integer("num_workers", 0, "Processes; 0 for one a core.", lower_bound=0)
 flags.DEFINE_float("label_noise", 1.0, "Strength of the errors of the predicted labels; 0: none.")
 
 
 def main() -> None:
     """Reads the flags and makes the rooms."""
-    settings = making.MakingSettings(FLAGS.seed, label_noise=FLAGS.label_noise)
+    settings = making.MakingSettings(
+        FLAGS.seed,
+        label_noise=FLAGS.label_noise,
+        catalogue=catalogue.find_catalogue(FLAGS.furniture_dir),
+    )
     making.make_rooms(
         FLAGS.output_dir, FLAGS.num_scenes, FLAGS.num_val, settings, FLAGS.num_workers
     )

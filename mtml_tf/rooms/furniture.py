@@ -1,35 +1,31 @@
-"""Parametric furniture of all ScanNet classes.
+"""Pieces of furniture: models of a catalogue where there are any, parametric ones otherwise.
 
-Every builder takes a random generator and returns a piece that stands on z = 0 (or hangs at its
-height), centred on x and y, with its front towards -y and its back towards +y.
+A piece stands on z = 0 (or hangs at its height), centred on x, with its front towards -y. What
+stands is centred on y as well; what hangs has its back at y = 0. Every choice comes from the random
+generator that a function is given.
 """
 
-from collections.abc import Callable
+from collections.abc import Sequence
 
 import numpy as np
 
-from mtml_tf.rooms.mesh import Color, Mesh, box, grid_sheet, lathe, merge
+from mtml_tf.rooms.catalogue import Catalogue
+from mtml_tf.rooms.mesh import Color, Mesh, Piece, Point, box, grid_sheet, merge
 
 Rng = np.random.Generator
-Builder = Callable[[Rng], Mesh]
+# A box in fractions of a piece's size: x from and to, y from and to, z from and to.
+Part = tuple[float, float, float, float, float, float]
 
-# What each piece is called in the annotation (ScanNet's raw names), and its NYU40 id. Lamps,
-# boxes, pillows and screens are none of the 20 classes: they are scanned, and unlabelled.
+# What each piece is called in the annotation (ScanNet's raw names), and its NYU40 id.
 LABELS = {
     "wall": 1,
     "floor": 2,
-    "cabinet": 3,
-    "kitchen cabinet": 3,
-    "file cabinet": 3,
-    "bathroom vanity": 3,
+    **dict.fromkeys(("cabinet", "kitchen cabinet", "file cabinet", "bathroom vanity"), 3),
+    "wardrobe cabinet": 3,
     "bed": 4,
-    "chair": 5,
-    "office chair": 5,
-    "armchair": 5,
-    "couch": 6,
-    "table": 7,
-    "coffee table": 7,
-    "round table": 7,
+    **dict.fromkeys(("chair", "office chair", "armchair"), 5),
+    **dict.fromkeys(("couch", "corner couch"), 6),
+    **dict.fromkeys(("table", "coffee table", "round table", "side table"), 7),
     "door": 8,
     "window": 9,
     "bookshelf": 10,
@@ -40,494 +36,308 @@ LABELS = {
     "refrigerator": 24,
     "shower curtain": 28,
     "toilet": 33,
-    "sink": 34,
+    **dict.fromkeys(("sink", "pedestal sink", "wall sink"), 34),
     "bathtub": 36,
-    "trash can": 39,
-    "radiator": 39,
-    "ottoman": 39,
-    "laundry hamper": 39,
-    "lamp": 35,
+    **dict.fromkeys(("trash can", "radiator", "ottoman", "laundry hamper", "bench"), 39),
+    **dict.fromkeys(("tv stand", "piano", "washing machine", "crib"), 39),
+    # None of the 20 classes: scanned, and unlabelled in the benchmark.
+    "shelf": 15,
+    "dresser": 17,
     "pillow": 18,
+    "floor mat": 20,
+    "clothes": 21,
+    "ceiling": 22,
+    "books": 23,
+    **dict.fromkeys(("television", "hanging television"), 25),
+    "blanket": 27,
     "box": 29,
-    "monitor": 40,
-    "backpack": 40,
+    "whiteboard": 30,
+    "nightstand": 32,
+    **dict.fromkeys(("lamp", "table lamp"), 35),
+    "bag": 37,
+    **dict.fromkeys(("stove", "structure"), 38),
+    **dict.fromkeys(("stool", "monitor", "laptop", "otherprop"), 40),
 }
+# What lies about, as far as models are drawn by their place.
+CLUTTER = ("otherprop", "books", "clothes", "box", "bag", "table lamp", "laptop", "lamp")
 
-_WOODS: tuple[Color, ...] = (
-    *((120, 82, 50), (160, 120, 80), (190, 160, 120), (90, 60, 40)),
-    *((225, 220, 210), (70, 70, 72)),
+_COLORS: tuple[Color, ...] = (
+    *((120, 82, 50), (160, 120, 80), (190, 160, 120), (90, 60, 40), (225, 220, 210), (70, 70, 72)),
+    *((70, 90, 130), (130, 60, 60), (90, 110, 80), (110, 110, 115), (170, 150, 120), (60, 60, 70)),
+    *((180, 170, 160), (60, 120, 130), (235, 235, 232), (120, 122, 126), (40, 40, 42)),
 )
-_FABRICS: tuple[Color, ...] = (
-    *((70, 90, 130), (130, 60, 60), (90, 110, 80), (110, 110, 115), (170, 150, 120)),
-    *((60, 60, 70), (180, 170, 160), (60, 120, 130)),
+
+
+def _legs(thick: float, top: float) -> tuple[Part, ...]:
+    ends = ((0.0, thick), (1 - thick, 1.0))
+    return tuple((*x, *y, 0.0, top) for x in ends for y in ends)
+
+
+_SOFA: tuple[Part, ...] = (
+    *((0, 1, 0, 1, 0.06, 0.42), (0, 0.12, 0, 1, 0.06, 0.68), (0.88, 1, 0, 1, 0.06, 0.68)),
+    *((0, 1, 0.8, 1, 0.06, 1.0), (0.12, 0.88, 0.02, 0.8, 0.42, 0.52)),
 )
-_WHITE: Color = (235, 235, 232)
-_METAL: Color = (120, 122, 126)
-_BLACK: Color = (40, 40, 42)
-
-
-def _pick(rng: Rng, colors: tuple[Color, ...]) -> Color:
-    return colors[rng.integers(len(colors))]
-
-
-def _centred(size: tuple[float, float, float], y: float, z: float, color: Color) -> Mesh:
-    """Returns a box centred on x, from y and z on."""
-    return box(size, (-size[0] / 2, y, z), color)
-
-
-def _legs(width: float, depth: float, height: float, leg: float, color: Color) -> Mesh:
-    """Returns four legs at the corners of a rectangle that is centred on the origin."""
-    return merge(
-        [
-            box((leg, leg, height), (x, y, 0), color)
-            for x in (-width / 2, width / 2 - leg)
-            for y in (-depth / 2, depth / 2 - leg)
-        ]
-    )
-
-
-def _chair(rng: Rng) -> Mesh:
-    width, depth = rng.uniform(0.42, 0.5), rng.uniform(0.42, 0.5)
-    seat, back = rng.uniform(0.43, 0.48), rng.uniform(0.38, 0.55)
-    color = _pick(rng, (*_WOODS, *_FABRICS))
-    rest = _centred((width, 0.04, back), 0, 0, color).turned(-rng.uniform(0.05, 0.2), axis=0)
-    return merge(
-        [
-            _legs(width, depth, seat - 0.04, 0.045, _pick(rng, (*_WOODS, _METAL))),
-            _centred((width, depth, 0.05), -depth / 2, seat - 0.04, color),
-            rest.moved((0, depth / 2 - 0.05, seat)),
-        ]
-    )
-
-
-def _office_chair(rng: Rng) -> Mesh:
-    seat, color = rng.uniform(0.44, 0.52), _pick(rng, _FABRICS)
-    arms = rng.random() < 0.7
-    foot = box((0.3, 0.05, 0.05), (0, -0.025, 0.04), _BLACK)
-    star = [foot.turned(angle) for angle in np.arange(5) * 2 * np.pi / 5]
-    rest = _centred((0.44, 0.07, rng.uniform(0.45, 0.6)), 0, 0, color).turned(-0.15, axis=0)
-    parts = [
-        *star,
-        lathe([(0.03, 0.05), (0.03, seat - 0.06)], _BLACK, 8),
-        _centred((0.5, 0.48, 0.08), -0.24, seat - 0.08, color),
-        rest.moved((0, 0.19, seat + 0.04)),
-    ]
-    for side in (-1, 1) if arms else ():
-        parts += [
-            box((0.05, 0.3, 0.03), (side * 0.27 - 0.025, -0.15, seat + 0.2), _BLACK),
-            box((0.03, 0.04, 0.22), (side * 0.27 - 0.015, 0.0, seat - 0.02), _BLACK),
-        ]
-    return merge(parts)
-
-
-def _upholstered(width: float, rng: Rng, seats: int) -> Mesh:
-    """Returns an armchair or a sofa: arms, back, base and cushions."""
-    depth, seat, back = rng.uniform(0.78, 0.95), rng.uniform(0.4, 0.46), rng.uniform(0.75, 0.9)
-    arm, color = rng.uniform(0.14, 0.22), _pick(rng, _FABRICS)
-    inner = width - 2 * arm
-    parts = [
-        _centred((width, depth, seat - 0.16), -depth / 2, 0.05, color),
-        _centred((inner, 0.2, back - seat), depth / 2 - 0.3, seat - 0.1, color).turned(
-            -0.08, axis=0
+_TABLE: tuple[Part, ...] = ((0, 1, 0, 1, 0.94, 1), *_legs(0.07, 0.94))
+_CHEST: tuple[Part, ...] = (
+    *((0, 1, 0.05, 1, 0, 1), (0.02, 0.49, 0, 0.05, 0.02, 0.48), (0.51, 0.98, 0, 0.05, 0.02, 0.48)),
+    *((0.02, 0.49, 0, 0.05, 0.52, 0.98), (0.51, 0.98, 0, 0.05, 0.52, 0.98)),
+)
+_BOX: tuple[Part, ...] = ((0, 1, 0, 1, 0, 1),)
+_BASIN: tuple[Part, ...] = (
+    *((0, 1, 0, 1, 0, 0.1), (0, 1, 0, 0.1, 0, 0.5), (0, 1, 0.88, 1, 0, 0.5)),
+    *((0, 0.1, 0, 1, 0, 0.5), (0.9, 1, 0, 1, 0, 0.5), (0.45, 0.55, 0.6, 0.95, 0.5, 1)),
+)
+_TUB: tuple[Part, ...] = (
+    *((0, 1, 0, 1, 0, 0.25), (0, 1, 0, 0.1, 0, 1), (0, 1, 0.9, 1, 0, 1)),
+    *((0, 0.05, 0, 1, 0, 1), (0.95, 1, 0, 1, 0, 1)),
+)
+_LAMP: tuple[Part, ...] = (
+    *((0.2, 0.8, 0.2, 0.8, 0, 0.03), (0.46, 0.54, 0.46, 0.54, 0.03, 0.8), (0, 1, 0, 1, 0.8, 1)),
+)
+_SCREEN: tuple[Part, ...] = (
+    *((0.3, 0.7, 0, 1, 0, 0.05), (0.45, 0.55, 0.4, 0.6, 0.05, 0.3), (0, 1, 0.35, 0.6, 0.2, 1)),
+)
+# Smallest and largest width, depth and height, metres, and the boxes that a piece is made of.
+_SHAPES: dict[str, tuple[tuple[float, ...], tuple[float, ...], tuple[Part, ...]]] = {
+    "chair": (
+        *((0.42, 0.42, 0.8), (0.5, 0.55, 1.0)),
+        (*_legs(0.1, 0.45), (0, 1, 0, 1, 0.45, 0.52), (0, 1, 0.9, 1, 0.52, 1)),
+    ),
+    "office chair": (
+        *((0.52, 0.52, 0.85), (0.65, 0.65, 1.1)),
+        (
+            *((0, 1, 0.42, 0.58, 0.03, 0.1), (0.42, 0.58, 0, 1, 0.03, 0.1)),
+            *((0.44, 0.56, 0.44, 0.56, 0.1, 0.45), (0.06, 0.94, 0.05, 0.95, 0.44, 0.53)),
+            *((0.1, 0.9, 0.84, 0.96, 0.55, 1), (0, 0.08, 0.3, 0.8, 0.6, 0.66)),
+            (0.92, 1, 0.3, 0.8, 0.6, 0.66),
         ),
-        _centred((width, 0.14, back - 0.08), depth / 2 - 0.14, 0.05, color),
-    ]
-    for side in (-1, 1):
-        parts.append(
-            box(
-                (arm, depth, rng.uniform(0.5, 0.62)),
-                (side * (width - arm) / 2 - arm / 2, -depth / 2, 0.05),
-                color,
-            )
-        )
-    for i in range(seats):
-        left = -inner / 2 + i * inner / seats
-        parts.append(
-            box(
-                (inner / seats - 0.02, depth - 0.3, 0.16),
-                (left + 0.01, -depth / 2, seat - 0.12),
-                color,
-            )
-        )
+    ),
+    "armchair": ((0.75, 0.75, 0.75), (0.95, 0.95, 0.95), _SOFA),
+    "stool": ((0.35, 0.35, 0.45), (0.45, 0.45, 0.8), _TABLE),
+    "couch": ((1.5, 0.78, 0.75), (2.2, 0.95, 0.9), _SOFA),
+    "corner couch": (
+        *((2.2, 1.4, 0.75), (2.9, 1.8, 0.9)),
+        (
+            *((0, 1, 0.45, 1, 0.06, 0.5), (0, 1, 0.88, 1, 0.06, 1), (0, 0.35, 0, 0.5, 0.06, 0.5)),
+            *((0, 0.06, 0, 1, 0.06, 0.9), (0.93, 1, 0.45, 1, 0.06, 0.7)),
+        ),
+    ),
+    "table": ((1.2, 0.75, 0.7), (2.2, 1.0, 0.78), _TABLE),
+    "coffee table": ((0.8, 0.5, 0.38), (1.2, 0.7, 0.5), _TABLE),
+    "side table": ((0.4, 0.4, 0.4), (0.7, 0.6, 0.65), _TABLE),
+    "round table": (
+        *((0.7, 0.7, 0.7), (1.2, 1.2, 0.78)),
+        (
+            *((0.1, 0.9, 0, 1, 0.94, 1), (0, 1, 0.1, 0.9, 0.94, 1)),
+            *((0.3, 0.7, 0.3, 0.7, 0, 0.06), (0.44, 0.56, 0.44, 0.56, 0.06, 0.94)),
+        ),
+    ),
+    "desk": (
+        *((1.1, 0.6, 0.7), (1.8, 0.8, 0.78)),
+        (
+            *((0, 1, 0, 1, 0.95, 1), (0, 0.3, 0.07, 1, 0, 0.95), (0.97, 1, 0.03, 1, 0, 0.95)),
+            (0, 1, 0.92, 0.95, 0.4, 0.95),
+        ),
+    ),
+    "bed": (
+        *((0.95, 1.95, 0.85), (1.9, 2.2, 1.3)),
+        (
+            *((0, 1, 0, 1, 0.1, 0.35), (0.02, 0.98, 0.02, 0.97, 0.35, 0.52), (0, 1, 0.97, 1, 0, 1)),
+            (0.12, 0.88, 0.78, 0.95, 0.52, 0.62),
+        ),
+    ),
+    "cabinet": ((0.6, 0.38, 0.7), (1.5, 0.55, 1.4), _CHEST),
+    "wardrobe cabinet": ((0.9, 0.5, 1.8), (2.0, 0.65, 2.2), _CHEST),
+    "file cabinet": ((0.4, 0.5, 0.6), (0.5, 0.62, 1.35), _CHEST),
+    "dresser": ((0.8, 0.42, 0.75), (1.6, 0.55, 1.0), _CHEST),
+    "nightstand": ((0.4, 0.38, 0.45), (0.55, 0.45, 0.65), _CHEST),
+    "tv stand": ((1.0, 0.4, 0.4), (1.6, 0.5, 0.6), _CHEST),
+    "washing machine": ((0.58, 0.58, 0.82), (0.65, 0.65, 0.9), _CHEST),
+    "stove": ((0.58, 0.58, 0.86), (0.65, 0.64, 0.9), _CHEST),
+    "refrigerator": (
+        *((0.6, 0.62, 1.4), (0.92, 0.78, 1.9)),
+        (
+            *((0, 1, 0.1, 1, 0, 1), (0, 1, 0.02, 0.1, 0.02, 0.6), (0, 1, 0.02, 0.1, 0.63, 1)),
+            (0.9, 0.95, 0, 0.02, 0.3, 0.58),
+        ),
+    ),
+    "bookshelf": (
+        *((0.7, 0.28, 1.2), (1.6, 0.38, 2.1)),
+        (
+            *((0, 0.03, 0, 1, 0, 1), (0.97, 1, 0, 1, 0, 1), (0, 1, 0.95, 1, 0, 1)),
+            *((0, 1, 0, 1, z, z + 0.02) for z in (0.0, 0.2, 0.4, 0.6, 0.8, 0.98)),
+            *((0.05, 0.5, 0.25, 0.9, 0.02, 0.15), (0.05, 0.8, 0.25, 0.9, 0.22, 0.34)),
+            *((0.4, 0.95, 0.3, 0.9, 0.42, 0.55), (0.2, 0.95, 0.3, 0.9, 0.82, 0.95)),
+        ),
+    ),
+    "shelf": (
+        *((0.6, 0.3, 0.7), (1.1, 0.4, 1.2)),
+        (*_legs(0.05, 1), *((0, 1, 0, 1, z, z + 0.03) for z in (0.1, 0.5, 0.95))),
+    ),
+    "toilet": (
+        *((0.36, 0.58, 0.72), (0.42, 0.72, 0.82)),
+        (
+            *((0.2, 0.8, 0.2, 0.8, 0, 0.35), (0, 1, 0, 0.7, 0.35, 0.55), (0, 1, 0.7, 1, 0.3, 1)),
+            (0.05, 0.95, 0.62, 0.7, 0.55, 0.95),
+        ),
+    ),
+    "sink": ((0.55, 0.42, 0.4), (1.0, 0.55, 0.6), _BASIN),
+    "wall sink": ((0.45, 0.38, 0.3), (0.7, 0.48, 0.45), _BASIN),
+    "pedestal sink": (
+        *((0.5, 0.42, 0.85), (0.62, 0.5, 1.05)),
+        (
+            (0.38, 0.62, 0.4, 0.8, 0, 0.8),
+            *((*part[:4], 0.75 + part[4] / 4, 0.75 + part[5] / 4) for part in _BASIN),
+        ),
+    ),
+    "bathtub": ((1.5, 0.7, 0.48), (1.8, 0.85, 0.62), _TUB),
+    "crib": ((0.6, 1.1, 0.9), (0.75, 1.3, 1.1), _TUB),
+    "trash can": ((0.24, 0.24, 0.3), (0.38, 0.36, 0.7), _BOX),
+    "radiator": (
+        *((0.6, 0.12, 0.5), (1.4, 0.16, 0.7)),
+        ((0, 1, 0.5, 0.9, 0.15, 1), *((x / 10, x / 10 + 0.05, 0, 1, 0.12, 1) for x in range(10))),
+    ),
+    "ottoman": ((0.45, 0.45, 0.35), (0.8, 0.7, 0.48), _BOX),
+    "bench": ((0.9, 0.35, 0.42), (1.5, 0.45, 0.5), _TABLE),
+    "laundry hamper": ((0.38, 0.36, 0.5), (0.5, 0.5, 0.68), _BOX),
+    "piano": (
+        *((1.35, 0.5, 1.05), (1.5, 0.6, 1.25)),
+        ((0, 1, 0.4, 1, 0, 1), (0, 1, 0, 0.4, 0.5, 0.6)),
+    ),
+    "lamp": ((0.3, 0.3, 1.3), (0.45, 0.45, 1.75), _LAMP),
+    "table lamp": ((0.22, 0.22, 0.35), (0.35, 0.35, 0.6), _LAMP),
+    "pillow": ((0.36, 0.14, 0.3), (0.5, 0.2, 0.42), _BOX),
+    "television": ((0.7, 0.2, 0.5), (1.2, 0.3, 0.75), _SCREEN),
+    "monitor": ((0.45, 0.18, 0.4), (0.65, 0.25, 0.52), _SCREEN),
+    "laptop": (
+        *((0.3, 0.22, 0.2), (0.36, 0.28, 0.26)),
+        ((0, 1, 0, 1, 0, 0.1), (0, 1, 0.9, 1, 0.1, 1)),
+    ),
+    "hanging television": ((0.8, 0.08, 0.5), (1.3, 0.12, 0.75), _BOX),
+    "whiteboard": ((1.0, 0.03, 0.8), (2.4, 0.05, 1.2), _BOX),
+    "picture": ((0.14, 0.03, 0.14), (0.45, 0.05, 0.45), _BOX),
+    "floor mat": ((0.5, 0.4, 0.015), (2.2, 1.6, 0.025), _BOX),
+    "box": ((0.25, 0.25, 0.15), (0.55, 0.5, 0.45), _BOX),
+    "bag": ((0.28, 0.18, 0.3), (0.5, 0.3, 0.5), _BOX),
+    "books": ((0.15, 0.2, 0.04), (0.3, 0.28, 0.25), _BOX),
+    "clothes": ((0.25, 0.3, 0.06), (0.6, 0.6, 0.2), _BOX),
+    "otherprop": ((0.08, 0.08, 0.1), (0.4, 0.35, 0.45), _BOX),
+}  # fmt: skip
+# Where the lower edge of a parametric piece is that hangs, metres.
+_HANGING = {"wall sink": 0.55, "hanging television": 1.1, "whiteboard": 0.9, "radiator": 0.1}
+
+
+def build(label: str, rng: Rng, catalogue: Catalogue = Catalogue()) -> Mesh:
+    """Returns a piece of the given kind, of random model or measures.
+
+    Args:
+        label: what it is called; a key of `LABELS` that has a shape of its own.
+        rng: where the choice comes from.
+        catalogue: its models are taken where it has such a piece.
+
+    Raises:
+        ValueError: another label.
+    """
+    if label not in _SHAPES:
+        raise ValueError(f"expected one of {sorted(_SHAPES)}, found '{label}'")
+    drawn = catalogue.draw(rng, (label,), ("floor", "top", "wall"))
+    return _varied(drawn[1], rng) if drawn else _of_boxes(label, rng)
+
+
+def clutter(place: str, rng: Rng, catalogue: Catalogue = Catalogue()) -> Piece:
+    """Returns something of no class, as it lies about.
+
+    Args:
+        place: "top" of furniture, "floor", "wall" or "ceiling".
+        rng: where the choice comes from.
+        catalogue: what it is chosen from.
+    """
+    drawn = catalogue.draw(rng, CLUTTER, (place,))
+    if drawn:
+        return Piece(drawn[0], _varied(drawn[1], rng))
+    label = "lamp" if place == "ceiling" else str(rng.choice(("otherprop", "books", "box", "bag")))
+    if place == "wall":
+        return Piece("otherprop", _of_boxes("picture", rng).moved((0, 0, rng.uniform(0.6, 1.7))))
+    return Piece(label, _of_boxes("table lamp" if label == "lamp" else label, rng))
+
+
+def _varied(mesh: Mesh, rng: Rng) -> Mesh:
+    """Returns the mesh at another size: people own other ones of its kind."""
+    scale = np.clip(rng.uniform(0.85, 1.2) * rng.normal(1, 0.04, 3), 0.8, 1.25)
+    mirror = rng.choice((-1.0, 1.0))
+    faces = mesh.faces if mirror > 0 else mesh.faces[:, ::-1]
+    return Mesh(mesh.vertices * scale * (mirror, 1, 1), faces, mesh.colors)
+
+
+def _pick(rng: Rng) -> Color:
+    return _COLORS[rng.integers(len(_COLORS))]
+
+
+def _of_boxes(label: str, rng: Rng) -> Mesh:
+    smallest, largest, parts = _SHAPES[label]
+    size = rng.uniform(smallest, largest)
+    mesh = _boxes(parts, size, rng)
+    back = 0.0 if label in (*_HANGING, "picture") else size[1] / 2
+    return mesh.moved((-size[0] / 2, back - size[1], _HANGING.get(label, 0.0)))
+
+
+def _boxes(parts: Sequence[Part], size: Point, rng: Rng) -> Mesh:
+    """Returns boxes of one colour in different lights, from (0, 0, 0) to `size`."""
+    color, meshes = _pick(rng), []
+    for part in parts:
+        low, high = np.array(part[::2]) * size, np.array(part[1::2]) * size
+        red, green, blue = (int(channel * rng.uniform(0.85, 1.0)) for channel in color)
+        meshes.append(box(high - low, low, (red, green, blue)))
+    return merge(meshes)
+
+
+# What no catalogue has, of measures that are given: metres, centred on x, the back at y = 0.
+
+
+def cabinet_run(width: float, depth: float, height: float, rng: Rng) -> Mesh:
+    """Returns a row of built-in cupboards."""
+    doors = max(1, round(width / rng.uniform(0.4, 0.7)))
+    rows = 1 if rng.random() < 0.6 else 2
+    parts: list[Part] = [(0, 1, 0.04, 1, 0, 1)]
+    for x in range(doors):
+        for z in range(rows):
+            left, low = (x + 0.03) / doors, (z + 0.03) / rows
+            parts.append((left, (x + 0.97) / doors, 0, 0.04, low, (z + 0.97) / rows))
+    return _boxes(parts, (width, depth, height), rng).moved((-width / 2, -depth, 0))
+
+
+def counter(spans: Sequence[tuple[float, float]], depth: float, rng: Rng) -> Mesh:
+    """Returns a worktop of several spans (from and to along x) with its splashback."""
+    color, splash = _pick(rng), rng.uniform(0.05, 0.25)
+    parts = []
+    for left, right in spans:
+        parts.append(box((right - left, depth, 0.05), (left, -depth, 0), color))
+        parts.append(box((right - left, 0.02, splash), (left, -0.02, 0.05), color))
     return merge(parts)
 
 
-def _armchair(rng: Rng) -> Mesh:
-    return _upholstered(rng.uniform(0.75, 0.95), rng, 1)
-
-
-def _couch(rng: Rng) -> Mesh:
-    seats = int(rng.integers(2, 4))
-    return _upholstered(0.4 + seats * rng.uniform(0.55, 0.65), rng, seats)
-
-
-def _tabletop(width: float, depth: float, height: float, rng: Rng) -> Mesh:
-    color = _pick(rng, _WOODS)
-    return merge(
-        [
-            _centred((width, depth, 0.04), -depth / 2, height - 0.04, color),
-            _legs(width - 0.08, depth - 0.08, height - 0.04, 0.06, _pick(rng, (*_WOODS, _METAL))),
-        ]
-    )
-
-
-def _table(rng: Rng) -> Mesh:
-    return _tabletop(rng.uniform(1.2, 2.2), rng.uniform(0.75, 1.0), rng.uniform(0.71, 0.77), rng)
-
-
-def _coffee_table(rng: Rng) -> Mesh:
-    return _tabletop(rng.uniform(0.8, 1.2), rng.uniform(0.5, 0.65), rng.uniform(0.38, 0.48), rng)
-
-
-def _round_table(rng: Rng) -> Mesh:
-    radius, height, color = rng.uniform(0.4, 0.65), rng.uniform(0.7, 0.76), _pick(rng, _WOODS)
-    return merge(
-        [
-            lathe([(0.28, 0.0), (0.25, 0.03), (0.05, 0.06), (0.05, height - 0.04)], _METAL, 16),
-            lathe([(radius, height - 0.04), (radius, height)], color, 24),
-        ]
-    )
-
-
-def _desk(rng: Rng) -> Mesh:
-    width, depth, height = rng.uniform(1.1, 1.7), rng.uniform(0.6, 0.8), rng.uniform(0.71, 0.76)
-    color, side = _pick(rng, _WOODS), rng.choice((-1, 1))
-    drawers = rng.uniform(0.38, 0.45)
-    left = -width / 2 if side < 0 else width / 2 - drawers
-    panel = width / 2 - 0.03 if side < 0 else -width / 2
-    return merge(
-        [
-            _centred((width, depth, 0.035), -depth / 2, height - 0.035, color),
-            box((drawers, depth - 0.06, height - 0.035), (left, -depth / 2 + 0.05, 0), color),
-            box((0.03, depth - 0.04, height - 0.035), (panel, -depth / 2 + 0.02, 0), color),
-            _centred((width, 0.02, 0.4), depth / 2 - 0.06, height - 0.435, color),
-        ]
-    )
-
-
-def _bed(rng: Rng) -> Mesh:
-    width, length = rng.choice((0.95, 1.4, 1.6, 1.8)), rng.uniform(1.95, 2.1)
-    mattress, frame = rng.uniform(0.45, 0.6), _pick(rng, _WOODS)
-    sheet = _pick(rng, (*_FABRICS, _WHITE))
-    parts = [
-        _centred((width, length, 0.22), -length / 2, 0.1, frame),
-        _centred((width - 0.04, length - 0.06, mattress - 0.3), -length / 2 + 0.02, 0.3, sheet),
-        _centred((width + 0.04, 0.06, rng.uniform(0.85, 1.2)), length / 2 - 0.05, 0, frame),
-    ]
-    count = 1 if width < 1.2 else 2
-    for i in range(count):
-        x = (i - (count - 1) / 2) * 0.7
-        parts.append(box((0.55, 0.35, 0.12), (x - 0.275, length / 2 - 0.5, mattress), _WHITE))
-    return merge(parts)
-
-
-def _fronted(
-    width: float, depth: float, height: float, columns: int, rows: int, color: Color
-) -> Mesh:
-    """Returns a closed cabinet with doors or drawers that stand a little proud of it."""
-    parts = [_centred((width, depth, height), -depth / 2, 0, color)]
-    cell = (width / columns, height / rows)
-    front: Color = (min(color[0] + 12, 255), min(color[1] + 12, 255), min(color[2] + 12, 255))
-    for i in range(columns):
-        for j in range(rows):
-            low = (-width / 2 + i * cell[0] + 0.015, -depth / 2 - 0.02, j * cell[1] + 0.015)
-            parts.append(box((cell[0] - 0.03, 0.02, cell[1] - 0.03), low, front))
-    return merge(parts)
-
-
-def _cabinet(rng: Rng) -> Mesh:
-    if rng.random() < 0.4:  # a wardrobe
-        return _fronted(
-            rng.uniform(0.9, 1.6), rng.uniform(0.5, 0.6), rng.uniform(1.8, 2.1), 2, 1,
-            _pick(rng, _WOODS),
-        )  # fmt: skip
-    return _fronted(
-        rng.uniform(0.6, 1.4), rng.uniform(0.38, 0.5), rng.uniform(0.7, 1.2), 2,
-        int(rng.integers(1, 4)), _pick(rng, _WOODS),
-    )  # fmt: skip
-
-
-def _file_cabinet(rng: Rng) -> Mesh:
-    rows = int(rng.integers(2, 5))
-    return _fronted(rng.uniform(0.4, 0.5), rng.uniform(0.5, 0.62), 0.34 * rows, 1, rows, _METAL)
-
-
-def kitchen_cabinet(width: float, depth: float, height: float, rng: Rng) -> Mesh:
-    """Returns a row of kitchen cupboards of the given size, metres."""
-    return _fronted(width, depth, height, max(1, round(width / 0.6)), 1, _pick(rng, _WOODS))
-
-
-def counter(width: float, depth: float, rng: Rng) -> Mesh:
-    """Returns a worktop with its splashback, 4 cm thick, metres; it lies on cupboards."""
-    color = _pick(rng, ((90, 90, 92), (200, 195, 185), (60, 55, 52), (150, 120, 90)))
-    return merge(
-        [
-            _centred((width, depth, 0.05), -depth / 2, 0, color),
-            _centred((width, 0.02, rng.uniform(0.08, 0.2)), depth / 2 - 0.02, 0.05, color),
-        ]
-    )
-
-
-def _sink(rng: Rng) -> Mesh:
-    """A basin that is set on a counter: a rim, a hollow, a tap."""
-    width, depth, rim = rng.uniform(0.45, 0.65), rng.uniform(0.38, 0.45), 0.1
-    color = _pick(rng, (_WHITE, _METAL))
-    wall = 0.045
-    return merge(
-        [
-            _centred((width, depth, 0.02), -depth / 2, 0, color),
-            _centred((width, wall, rim), -depth / 2, 0, color),
-            _centred((width, wall, rim), depth / 2 - wall, 0, color),
-            box((wall, depth, rim), (-width / 2, -depth / 2, 0), color),
-            box((wall, depth, rim), (width / 2 - wall, -depth / 2, 0), color),
-            _centred((0.04, 0.04, 0.28), depth / 2 - 0.05, 0.06, _METAL),
-            _centred((0.04, 0.18, 0.04), depth / 2 - 0.2, 0.3, _METAL),
-        ]
-    )
-
-
-def pedestal_sink(rng: Rng) -> Mesh:
-    """Returns a wash basin on its column."""
-    height = rng.uniform(0.78, 0.86)
-    column = _centred((0.18, 0.16, height), -0.04, 0, _WHITE)
-    bowl = lathe([(0.08, 0.0), (0.22, 0.06), (0.26, 0.15), (0.22, 0.155), (0.1, 0.05)], _WHITE, 16)
-    return merge([column, bowl.moved((0, -0.05, height - 0.12)), _sink(rng).moved((0, 0, height))])
-
-
-def _refrigerator(rng: Rng) -> Mesh:
-    width, depth, height = rng.uniform(0.6, 0.9), rng.uniform(0.62, 0.75), rng.uniform(1.6, 1.85)
-    color, lower = _pick(rng, (_WHITE, _METAL, (60, 60, 64))), height * rng.uniform(0.55, 0.7)
-    upper = height - lower - 0.06
-    return merge(
-        [
-            _centred((width, depth - 0.06, height), -depth / 2 + 0.06, 0, color),
-            _centred((width, 0.05, lower), -depth / 2, 0.04, color),
-            _centred((width, 0.05, upper), -depth / 2, lower + 0.06, color),
-            box((0.03, 0.05, 0.5), (width / 2 - 0.1, -depth / 2 - 0.05, height * 0.35), _BLACK),
-        ]
-    )
-
-
-def _bookshelf(rng: Rng) -> Mesh:
-    width, depth, height = rng.uniform(0.7, 1.3), rng.uniform(0.26, 0.36), rng.uniform(1.2, 2.1)
-    color, shelves = _pick(rng, _WOODS), max(3, round(height / 0.36))
-    step = height / shelves
-    parts = [
-        box((0.03, depth, height), (-width / 2, -depth / 2, 0), color),
-        box((0.03, depth, height), (width / 2 - 0.03, -depth / 2, 0), color),
-        _centred((width, 0.02, height), depth / 2 - 0.02, 0, color),
-    ]
-    for i in range(shelves + 1):
-        parts.append(
-            _centred((width, depth, 0.03), -depth / 2, min(i * step, height - 0.03), color)
-        )
-    for i in range(shelves):
-        left = -width / 2 + 0.05
-        while left < width / 2 - 0.15:
-            row = rng.uniform(0.1, 0.3)
-            row = min(row, width / 2 - 0.04 - left)
-            if rng.random() < 0.75:
-                size = (row, rng.uniform(0.14, depth - 0.05), rng.uniform(0.5, 0.85) * step)
-                low = (left, depth / 2 - 0.03 - size[1], i * step + 0.03)
-                parts.append(box(size, low, _pick(rng, _FABRICS)))
-            left += row + 0.01
-    return merge(parts)
-
-
-def _door(rng: Rng) -> Mesh:
-    width, height, color = rng.uniform(0.8, 0.95), rng.uniform(2.0, 2.1), _pick(rng, _WOODS)
-    leaf = box((width, 0.04, height), (0, -0.04, 0), color)
-    ajar = rng.random() < 0.3
-    leaf = leaf.turned(-rng.uniform(0.3, 1.3) if ajar else 0.0).moved((-width / 2, -0.01, 0))
-    frame = [
-        box((0.08, 0.07, height + 0.06), (x, -0.05, 0), color)
-        for x in (-width / 2 - 0.08, width / 2)
-    ]
-    lintel = _centred((width + 0.16, 0.07, 0.08), -0.05, height, color)
-    knob = lathe([(0.03, 0.0), (0.035, 0.05)], _METAL, 8).turned(np.pi / 2, axis=0)
-    if not ajar:
-        leaf = merge([leaf, knob.moved((width / 2 - 0.08, -0.05, 1.0))])
-    return merge([leaf, *frame, lintel])
-
-
-def _window(rng: Rng) -> Mesh:
-    width, height, low = rng.uniform(0.9, 1.9), rng.uniform(0.9, 1.4), rng.uniform(0.8, 1.0)
-    glass: Color = (170, 195, 215)
-    parts = [_centred((width, 0.02, height), 0, low, glass)]
-    for z in (low - 0.04, low + height - 0.04):
-        parts.append(_centred((width + 0.08, 0.08, 0.08), -0.06, z, _WHITE))
-    for x in (-width / 2 - 0.04, -0.03, width / 2 - 0.04):
-        parts.append(box((0.07, 0.07, height), (x, -0.05, low), _WHITE))
-    parts.append(_centred((width + 0.2, 0.16, 0.04), -0.14, low - 0.08, _WHITE))
-    return merge(parts)
-
-
-def _picture(rng: Rng) -> Mesh:
-    width, height = rng.uniform(0.35, 1.1), rng.uniform(0.35, 0.8)
-    low = rng.uniform(1.3, 1.6)
-    art: Color = (
-        int(rng.integers(60, 220)),
-        int(rng.integers(60, 220)),
-        int(rng.integers(60, 220)),
-    )
-    return merge(
-        [
-            _centred((width, 0.05, height), -0.04, low, _pick(rng, _WOODS)),
-            _centred((width - 0.1, 0.01, height - 0.1), -0.05, low + 0.05, art),
-        ]
-    )
-
-
-def _hanging(width: float, low: float, high: float, rng: Rng, color: Color) -> Mesh:
-    """Returns a waving cloth."""
-    waves, depth = width / rng.uniform(0.12, 0.2), rng.uniform(0.03, 0.06)
+def cloth(width: float, low: float, high: float, rng: Rng) -> Mesh:
+    """Returns a waving cloth that hangs from `high` to `low`."""
+    color, depth = _pick(rng), rng.uniform(0.03, 0.07)
     x = np.linspace(-width / 2, width / 2, max(8, int(width / 0.03)))
-    z = np.linspace(low, high, 12)
-    phase = rng.uniform(0, 2 * np.pi)
-    y = depth * np.sin(2 * np.pi * waves * (x / width)[None] + phase + 0.5 * (z / high)[:, None])
+    z = np.linspace(low, high, 8)
+    phase = 2 * np.pi * x / rng.uniform(0.12, 0.2) + rng.uniform(0, 2 * np.pi)
+    y = depth * np.sin(phase[None] + 0.5 * (z / high)[:, None])
     front = np.stack([np.tile(x, (len(z), 1)), y, np.tile(z[:, None], (1, len(x)))], axis=2)
     back = front[:, ::-1] + (0, 0.015, 0)
     return merge([grid_sheet(front, color), grid_sheet(back, color)])
 
 
-def curtain(width: float, high: float, rng: Rng) -> Mesh:
-    """Returns a curtain of the given width that hangs from the given height, metres."""
-    low = 0.05 if rng.random() < 0.6 else 0.75
-    return _hanging(width, low, high, rng, _pick(rng, (*_FABRICS, _WHITE)))
-
-
-def shower_curtain(width: float, rng: Rng) -> Mesh:
-    """Returns a shower curtain of the given width, metres."""
-    return _hanging(width, 0.3, 1.95, rng, _pick(rng, (_WHITE, (190, 210, 220), (200, 180, 190))))
-
-
-def _toilet(rng: Rng) -> Mesh:
-    seat = rng.uniform(0.38, 0.44)
-    bowl = lathe([(0.12, 0.0), (0.11, 0.12), (0.19, seat - 0.06), (0.2, seat)], _WHITE, 16)
-    stretched = Mesh(bowl.vertices * (1.0, 1.25, 1.0), bowl.faces, bowl.colors)
-    return merge(
-        [
-            stretched.moved((0, -0.1, 0)),
-            _centred((0.22, 0.3, seat - 0.1), 0.0, 0, _WHITE),
-            _centred((0.44, 0.18, 0.4), 0.16, seat - 0.05, _WHITE),
-            _centred((0.36, 0.03, 0.4), 0.12, seat, _WHITE),
-        ]
-    )
-
-
-def _bathtub(rng: Rng) -> Mesh:
-    width, depth, height = rng.uniform(1.5, 1.75), rng.uniform(0.7, 0.8), rng.uniform(0.48, 0.58)
-    wall = 0.07
-    return merge(
-        [
-            _centred((width, depth, 0.15), -depth / 2, 0, _WHITE),
-            _centred((width, wall, height), -depth / 2, 0, _WHITE),
-            _centred((width, wall, height), depth / 2 - wall, 0, _WHITE),
-            box((wall, depth, height), (-width / 2, -depth / 2, 0), _WHITE),
-            box((wall, depth, height), (width / 2 - wall, -depth / 2, 0), _WHITE),
-        ]
-    )
-
-
-def _trash_can(rng: Rng) -> Mesh:
-    height, radius = rng.uniform(0.3, 0.65), rng.uniform(0.14, 0.2)
-    return lathe([(radius * 0.8, 0.0), (radius, height), (radius * 0.9, height)], _METAL, 14)
-
-
-def _radiator(rng: Rng) -> Mesh:
-    width, height, fins = rng.uniform(0.7, 1.4), rng.uniform(0.5, 0.65), 0.09
-    parts = [_centred((width, 0.05, height - 0.1), -0.05, 0.12, _WHITE)]
-    for x in np.arange(-width / 2, width / 2 - 0.03, fins):
-        parts.append(box((0.04, 0.12, height), (x, -0.1, 0.1), _WHITE))
-    return merge(parts)
-
-
-def _ottoman(rng: Rng) -> Mesh:
-    side, height = rng.uniform(0.45, 0.7), rng.uniform(0.35, 0.45)
-    return _centred((side, side, height), -side / 2, 0, _pick(rng, _FABRICS))
-
-
-def _laundry_hamper(rng: Rng) -> Mesh:
-    height = rng.uniform(0.5, 0.65)
-    return lathe([(0.18, 0.0), (0.23, height)], _pick(rng, _FABRICS), 10)
-
-
-def _lamp(rng: Rng) -> Mesh:
-    height = rng.uniform(1.3, 1.7)
-    return merge(
-        [
-            lathe([(0.14, 0.0), (0.14, 0.03), (0.015, 0.04), (0.015, height)], _METAL, 12),
-            lathe([(0.22, height - 0.05), (0.14, height + 0.25)], _WHITE, 14),
-        ]
-    )
-
-
-def _pillow(rng: Rng) -> Mesh:
-    return _centred((0.42, 0.14, 0.36), -0.07, 0, _pick(rng, _FABRICS)).turned(-0.3, axis=0)
-
-
-def _carton(rng: Rng) -> Mesh:
-    size = rng.uniform((0.25, 0.25, 0.15), (0.5, 0.45, 0.4))
-    return _centred((size[0], size[1], size[2]), -size[1] / 2, 0, (170, 130, 90))
-
-
-def _monitor(rng: Rng) -> Mesh:
-    width = rng.uniform(0.5, 0.65)
-    return merge(
-        [
-            _centred((width, 0.04, width * 0.58), 0, 0.12, _BLACK),
-            _centred((0.22, 0.18, 0.02), -0.08, 0, _BLACK),
-            _centred((0.06, 0.04, 0.2), 0.02, 0, _BLACK),
-        ]
-    )
-
-
-def _backpack(rng: Rng) -> Mesh:
-    return _centred((0.32, 0.2, 0.42), -0.1, 0, _pick(rng, _FABRICS)).turned(-0.2, axis=0)
-
-
-_BUILDERS: dict[str, Builder] = {
-    "cabinet": _cabinet,
-    "file cabinet": _file_cabinet,
-    "bed": _bed,
-    "chair": _chair,
-    "office chair": _office_chair,
-    "armchair": _armchair,
-    "couch": _couch,
-    "table": _table,
-    "coffee table": _coffee_table,
-    "round table": _round_table,
-    "door": _door,
-    "window": _window,
-    "bookshelf": _bookshelf,
-    "picture": _picture,
-    "desk": _desk,
-    "refrigerator": _refrigerator,
-    "toilet": _toilet,
-    "sink": _sink,
-    "bathtub": _bathtub,
-    "trash can": _trash_can,
-    "radiator": _radiator,
-    "ottoman": _ottoman,
-    "laundry hamper": _laundry_hamper,
-    "lamp": _lamp,
-    "pillow": _pillow,
-    "box": _carton,
-    "monitor": _monitor,
-    "backpack": _backpack,
-}
-
-
-def build(label: str, rng: Rng) -> Mesh:
-    """Returns a piece of the given kind, with random measures and colours.
-
-    Args:
-        label: one of `LABELS` that has no measures of its own to be given (a counter has).
-        rng: where the measures come from.
-
-    Raises:
-        ValueError: another label.
-    """
-    if label not in _BUILDERS:
-        raise ValueError(f"expected one of {sorted(_BUILDERS)}, found '{label}'")
-    return _BUILDERS[label](rng)
+def blanket(bed: Mesh, rng: Rng) -> Mesh:
+    """Returns a blanket that lies over the middle of a bed and hangs down at its sides."""
+    width, length = np.ptp(bed.vertices[:, :2], axis=0)
+    middle = (bed.low + bed.high) / 2
+    thick, over = rng.uniform(0.05, 0.14), rng.uniform(0.02, 0.06)
+    first = rng.uniform(0.05, 0.4)
+    last = first + rng.uniform(0.15, 0.4)
+    inside = np.abs(bed.vertices[:, :2] - middle[:2]).max(axis=1) < 0.3 * width
+    top = float(np.quantile(bed.vertices[inside, 2], 0.8)) if inside.any() else 0.5
+    top = min(max(top, 0.3), 0.7)
+    size = (width + 2 * over, (last - first) * length, top + thick - rng.uniform(0.15, 0.3))
+    low = (middle[0] - size[0] / 2, bed.low[1] + first * length, top + thick - size[2])
+    return box(size, low, _pick(rng))

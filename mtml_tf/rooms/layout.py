@@ -1,29 +1,19 @@
-"""Furnishes rooms as people do: things that belong together, most of them against walls.
-
-A group is a list of pieces that are placed as one: a desk with its chair and screen, a table with
-chairs around it, a row of shelves. Groups that go to a wall have it at y = 0 and themselves at
-y < 0; the others are centred on the origin.
-"""
+"""Furnishes rooms as people do: a plan, what the room is for, and where things find a place."""
 
 import dataclasses
-from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from mtml_tf.rooms import furniture
-from mtml_tf.rooms.mesh import Mesh, Piece, Room, box
+from mtml_tf.rooms import furniture, shell
+from mtml_tf.rooms.catalogue import Catalogue
+from mtml_tf.rooms.groups import ANYWHERE, AT_WALL, Kit
+from mtml_tf.rooms.mesh import Piece, Room, box
+from mtml_tf.rooms.shell import Group, Hole, Wall
 
 Rng = np.random.Generator
-Group = list[Piece]
 
-_WALL_COLORS = ((215, 210, 200), (200, 205, 210), (225, 220, 205), (190, 195, 180))
-_FLOOR_COLORS = ((150, 115, 80), (120, 120, 118), (170, 150, 125), (100, 85, 70))
-_THICKNESS = 0.1
-_SMALLEST_ROOM = 1.5  # metres; what stands free keeps 0.5 m from the walls
-_SHELL = 5  # pieces of every room: the floor and four walls
-_TRIES = 60
-# Turns the back (+y) of a group to the wall at high y, low x, low y, high x.
-_WALL_ANGLES = (0.0, np.pi / 2, np.pi, -np.pi / 2)
+_TRIES = 40
+_DOOR_ROOM = 0.6  # metres that stay free before a door
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,428 +21,231 @@ class RoomSettings:
     """How rooms are furnished.
 
     Attributes:
-        min_size: shortest side of a room, metres.
-        max_size: longest side, metres.
+        area: smallest and largest ground of a room, square metres.
         height: lowest and highest room height, metres.
+        fullness: smallest and largest share of what a room is used for that it has.
+        mess: smallest and largest amount of what lies about; 1 is usual.
         closeness: share of groups that are pushed against what stands beside them.
-        max_instances: no more pieces than this; the floor and the four walls don't count.
+        max_pieces: no more than this; floor, walls and ceiling don't count.
 
     Raises:
         ValueError: a value out of range.
     """
 
-    min_size: float = 4.5
-    max_size: float = 7.5
-    height: tuple[float, float] = (2.4, 2.8)
+    area: tuple[float, float] = (12.0, 60.0)
+    height: tuple[float, float] = (2.4, 3.0)
+    fullness: tuple[float, float] = (0.3, 1.4)
+    mess: tuple[float, float] = (0.1, 2.6)
     closeness: float = 0.35
-    max_instances: int = 50
+    max_pieces: int = 150
 
     def __post_init__(self) -> None:
-        if not _SMALLEST_ROOM <= self.min_size <= self.max_size < np.inf:
-            raise ValueError(
-                f"expected a min_size of at least {_SMALLEST_ROOM:g} m and a max_size of at least "
-                f"that, found {self.min_size} and {self.max_size}"
-            )
-        low, high = self.height
-        if not 0 < low <= high < np.inf:
-            raise ValueError(f"expected the lowest and the highest height, found {self.height}")
+        for name, least in (("area", 4.0), ("height", 2.3), ("fullness", 0.0), ("mess", 0.0)):
+            low, high = getattr(self, name)
+            if not least <= low <= high < np.inf:
+                raise ValueError(
+                    f"expected the smallest {name}, {least:g} at least, and the largest, found "
+                    f"{(low, high)}"
+                )
         if not 0 <= self.closeness <= 1:
             raise ValueError(f"expected a closeness in 0..1, found {self.closeness}")
-        if self.max_instances < 1:
-            raise ValueError(f"expected max_instances of at least 1, found {self.max_instances}")
+        if self.max_pieces < 1:
+            raise ValueError(f"expected max_pieces of at least 1, found {self.max_pieces}")
 
 
-def _stand(mesh: Mesh, x: float, back: float, z: float = 0.0) -> Mesh:
-    """Returns the mesh centred at x with its back at y = `back`, z metres up."""
-    centre = (mesh.low[0] + mesh.high[0]) / 2
-    return mesh.moved((x - centre, back - mesh.high[1], z - min(mesh.low[2], 0.0)))
-
-
-def _on_top(label: str, support: Mesh, rng: Rng) -> Piece:
-    """Returns a small piece somewhere on a support."""
-    mesh = furniture.build(label, rng)
-    low, high = support.low[:2] - mesh.low[:2], support.high[:2] - mesh.high[:2]
-    middle = (low + high) / 2
-    place = rng.uniform(np.minimum(low, middle), np.maximum(high, middle))
-    return Piece(label, mesh.moved((place[0], place[1], support.high[2] - mesh.low[2])))
-
-
-def _chair_at(rng: Rng, x: float, y: float, facing: float, label: str = "chair") -> Piece:
-    """Returns a chair whose front looks along `facing` (radians; 0 is -y), a little askew."""
-    mesh = furniture.build(label, rng).turned(facing + rng.normal(0, 0.12))
-    return Piece(label, mesh.moved((x + rng.normal(0, 0.03), y + rng.normal(0, 0.03), 0)))
-
-
-def _desks(rng: Rng) -> Group:
-    """One to three desks side by side, with chairs, screens and a file cabinet."""
-    group: Group = []
-    x = 0.0
-    for _ in range(int(rng.choice((1, 2, 2, 3)))):
-        desk = furniture.build("desk", rng)
-        width = desk.high[0] - desk.low[0]
-        desk = _stand(desk, x + width / 2, 0)
-        group.append(Piece("desk", desk))
-        group.append(
-            _chair_at(
-                rng, x + width / 2, desk.low[1] - rng.uniform(-0.1, 0.3), np.pi, "office chair"
-            )
-        )
-        if rng.random() < 0.7:
-            screen = furniture.build("monitor", rng)
-            group.append(Piece("monitor", _stand(screen, x + width / 2, -0.2, desk.high[2])))
-        x += width + rng.choice((0.0, 0.02))
-    if rng.random() < 0.5:
-        cabinet = furniture.build("file cabinet", rng)
-        group.append(Piece("file cabinet", _stand(cabinet, x - cabinet.low[0], 0)))
-        x += cabinet.high[0] - cabinet.low[0]
-    if rng.random() < 0.5:
-        group.append(Piece("trash can", _stand(furniture.build("trash can", rng), x + 0.25, -0.05)))
-    return group
-
-
-def _dining(rng: Rng) -> Group:
-    """A table with chairs around it."""
-    if rng.random() < 0.3:
-        table = furniture.build("round table", rng)
-        radius, count = table.high[0], int(rng.integers(3, 6))
-        group = [Piece("round table", table)]
-        for angle in np.arange(count) * 2 * np.pi / count + rng.uniform(0, 1):
-            reach = radius + rng.uniform(-0.15, 0.2)
-            x, y = reach * np.sin(angle), -reach * np.cos(angle)
-            group.append(_chair_at(rng, x, y, angle + np.pi))
-        return group
-    table = furniture.build("table", rng)
-    half_width, half_depth = table.high[0], table.high[1]
-    group = [Piece("table", table)]
-    along = max(1, int(2 * half_width / 0.52))
-    for side in (-1, 1):
-        for i in range(along):
-            if rng.random() < 0.85:
-                x = (i - (along - 1) / 2) * 2 * half_width / along
-                y = side * (half_depth + rng.uniform(-0.12, 0.25))
-                group.append(_chair_at(rng, x, y, 0.0 if side > 0 else np.pi))
-        if rng.random() < 0.4:
-            x = side * (half_width + rng.uniform(-0.1, 0.2))
-            group.append(_chair_at(rng, x, 0.0, -side * np.pi / 2))
-    return group
-
-
-def _chair_row(rng: Rng) -> Group:
-    """Chairs in a row along a wall."""
-    label = "chair" if rng.random() < 0.7 else "armchair"
-    group: Group = []
-    x = 0.0
-    for _ in range(int(rng.integers(2, 6 if label == "chair" else 4))):
-        mesh = furniture.build(label, rng)
-        group.append(Piece(label, _stand(mesh, x - mesh.low[0], 0)))
-        x += mesh.high[0] - mesh.low[0] + rng.uniform(0.0, 0.08)
-    return group
-
-
-def _seating(rng: Rng) -> Group:
-    """A couch with pillows, a coffee table before it, armchairs, a lamp."""
-    couch = _stand(furniture.build("couch", rng), 0, 0)
-    group = [Piece("couch", couch)]
-    if rng.random() < 0.85:
-        table = furniture.build("coffee table", rng)
-        back = couch.low[1] - rng.uniform(0.25, 0.45)
-        group.append(Piece("coffee table", _stand(table, rng.normal(0, 0.1), back)))
-        if rng.random() < 0.3:
-            group.append(_on_top("box", group[-1].mesh, rng))
-    for side in (-1, 1):
-        if rng.random() < 0.45:
-            chair = furniture.build("armchair", rng).turned(side * np.pi / 2 * rng.uniform(0.7, 1))
-            x = side * (couch.high[0] + rng.uniform(0.2, 0.4))
-            chair = chair.moved((x - (chair.low[0] + chair.high[0]) / 2, couch.low[1] - 0.5, 0))
-            group.append(Piece("armchair", chair))
-        if rng.random() < 0.4:
-            pillow = furniture.build("pillow", rng)
-            x = side * (couch.high[0] - 0.5)
-            group.append(Piece("pillow", _stand(pillow, x, -0.28, 0.48)))
-        elif rng.random() < 0.3:
-            lamp = furniture.build("lamp", rng)
-            group.append(Piece("lamp", _stand(lamp, side * (couch.high[0] + 0.25), -0.05)))
-    return group
-
-
-def _sleeping(rng: Rng) -> Group:
-    """A bed with its head to the wall, small cabinets beside it; now and then two beds."""
-    group: Group = []
-    x = 0.0
-    for _ in range(1 if rng.random() < 0.75 else 2):
-        if rng.random() < 0.75:
-            width, depth = rng.uniform(0.4, 0.55), rng.uniform(0.38, 0.45)
-            small = furniture.kitchen_cabinet(width, depth, rng.uniform(0.45, 0.62), rng)
-            group.append(Piece("cabinet", _stand(small, x + width / 2, 0)))
-            x += width + rng.uniform(0.0, 0.1)
-        bed = furniture.build("bed", rng)
-        group.append(Piece("bed", _stand(bed, x - bed.low[0], 0)))
-        x += bed.high[0] - bed.low[0] + rng.uniform(0.0, 0.3)
-    if rng.random() < 0.4:
-        group.append(Piece("lamp", _stand(furniture.build("lamp", rng), x + 0.25, -0.05)))
-    return group
-
-
-def _kitchen(rng: Rng) -> Group:
-    """A row of cupboards under a counter with a sink, more on the wall, a refrigerator."""
-    depth, height = rng.uniform(0.56, 0.62), rng.uniform(0.82, 0.88)
-    group: Group = []
-    x = 0.0
-    if rng.random() < 0.85:
-        fridge = furniture.build("refrigerator", rng)
-        group.append(Piece("refrigerator", _stand(fridge, x - fridge.low[0], 0)))
-        x += fridge.high[0] - fridge.low[0] + rng.uniform(0.0, 0.08)
-    start = x
-    for _ in range(int(rng.integers(1, 4))):
-        width = rng.uniform(0.6, 1.2)
-        low = furniture.kitchen_cabinet(width, depth - 0.04, height, rng)
-        group.append(Piece("kitchen cabinet", _stand(low, x + width / 2, 0)))
-        x += width
-    top = _stand(furniture.counter(x - start, depth, rng), (start + x) / 2, 0, height)
-    group.append(Piece("counter", top))
-    if rng.random() < 0.8:
-        middle = rng.uniform(start + 0.35, max(x - 0.35, start + 0.36))
-        basin = _stand(furniture.build("sink", rng), middle, -0.06, height + 0.05)
-        group.append(Piece("sink", basin))
-    while start < x - 0.5 and rng.random() < 0.85:
-        width = min(rng.uniform(0.6, 1.2), x - start)
-        upper = furniture.kitchen_cabinet(width, 0.34, rng.uniform(0.5, 0.7), rng)
-        group.append(Piece("kitchen cabinet", _stand(upper, start + width / 2, 0, 1.45)))
-        start += width + rng.choice((0.0, 0.3))
-    return group
-
-
-def _washing(rng: Rng) -> Group:
-    """A toilet, and a wash basin on a vanity or a column, with what stands beside."""
-    group = [Piece("toilet", _stand(furniture.build("toilet", rng), 0, 0))]
-    x = group[0].mesh.high[0] + rng.uniform(0.15, 0.35)
-    if rng.random() < 0.6:
-        width, depth, height = rng.uniform(0.6, 1.1), 0.5, rng.uniform(0.75, 0.82)
-        vanity = furniture.kitchen_cabinet(width, depth, height, rng)
-        group.append(Piece("bathroom vanity", _stand(vanity, x + width / 2, 0)))
-        if width > 0.8:
-            top = furniture.counter(width, depth + 0.04, rng)
-            group.append(Piece("counter", _stand(top, x + width / 2, 0, height)))
-            height += 0.05
-        basin = furniture.build("sink", rng)
-        group.append(Piece("sink", _stand(basin, x + width / 2, -0.05, height)))
-    else:
-        basin = furniture.pedestal_sink(rng)
-        width = basin.high[0] - basin.low[0]
-        group.append(Piece("sink", _stand(basin, x + width / 2, 0)))
-    x += width + 0.3
-    if rng.random() < 0.6:
-        label = rng.choice(("trash can", "laundry hamper"))
-        group.append(Piece(label, _stand(furniture.build(label, rng), x, -0.05)))
-    return group
-
-
-def _bathing(rng: Rng) -> Group:
-    """A bathtub along the wall, its curtain drawn open or not."""
-    tub = _stand(furniture.build("bathtub", rng), 0, 0)
-    group = [Piece("bathtub", tub)]
-    if rng.random() < 0.85:
-        width = rng.uniform(0.5, 1.5)
-        cloth = furniture.shower_curtain(width, rng)
-        side = rng.choice((-1, 1))
-        x = side * (tub.high[0] - width / 2 - 0.03)
-        group.append(Piece("shower curtain", cloth.moved((x, tub.low[1] - 0.06, 0))))
-    return group
-
-
-def _shelves(rng: Rng) -> Group:
-    """One to three bookshelves in a row."""
-    return _row("bookshelf", int(rng.integers(1, 4)), rng)
-
-
-def _cabinets(rng: Rng) -> Group:
-    """One to three cabinets in a row, and now and then something on the first."""
-    group = _row("cabinet", int(rng.integers(1, 4)), rng)
-    if group[0].mesh.high[2] < 1.3 and rng.random() < 0.5:
-        group.append(_on_top("box", group[0].mesh, rng))
-    return group
-
-
-def _row(label: str, count: int, rng: Rng) -> Group:
-    group: Group = []
-    x = 0.0
-    for _ in range(count):
-        mesh = furniture.build(label, rng)
-        group.append(Piece(label, _stand(mesh, x - mesh.low[0], 0)))
-        x += mesh.high[0] - mesh.low[0] + rng.choice((0.0, 0.0, 0.05, 0.3))
-    return group
-
-
-def _window(rng: Rng) -> Group:
-    """A window, with curtains at its sides and a radiator under it."""
-    window = furniture.build("window", rng)
-    group = [Piece("window", _stand(window, 0, 0))]
-    if rng.random() < 0.65:
-        for side in (-1, 1):
-            width = rng.uniform(0.35, 0.6)
-            cloth = furniture.curtain(width, window.high[2] + 0.15, rng)
-            x = side * (window.high[0] + rng.uniform(-0.15, 0.1))
-            group.append(Piece("curtain", _stand(cloth, x, -0.16)))
-    elif rng.random() < 0.5:
-        group.append(Piece("radiator", _stand(furniture.build("radiator", rng), 0, -0.02)))
-    return group
-
-
-def _single(label: str) -> Callable[[Rng], Group]:
-    """Returns the group of one piece against a wall."""
-    return lambda rng: [Piece(label, _stand(furniture.build(label, rng), 0, 0))]
-
-
-def _free(label: str) -> Callable[[Rng], Group]:
-    """Returns the group of one piece anywhere."""
-    return lambda rng: [Piece(label, furniture.build(label, rng))]
-
-
-_AT_WALL: dict[str, Callable[[Rng], Group]] = {
-    "desks": _desks,
-    "chair row": _chair_row,
-    "seating": _seating,
-    "sleeping": _sleeping,
-    "kitchen": _kitchen,
-    "washing": _washing,
-    "bathing": _bathing,
-    "shelves": _shelves,
-    "cabinets": _cabinets,
-    "window": _window,
-    "door": _single("door"),
-    "picture": _single("picture"),
-    "trash can": _single("trash can"),
+# What a part of a room is for, and how likely each of its groups is in a full room.
+_USES: dict[str, dict[str, float]] = {
+    "living": {
+        **{"seating": 1.0, "television": 0.5, "bookshelves": 0.25, "free armchair": 0.5},
+        **{"shelf": 0.3, "free side table": 0.3, "free ottoman": 0.3, "piano": 0.1},
+        **{"free coffee table": 0.3, "cabinets": 0.5, "free couch": 0.15},
+    },
+    "sleeping": {
+        **{"sleeping": 1.0, "wardrobes": 0.6, "desks": 0.3, "dresser": 0.4, "crib": 0.1},
+        **{"laundry hamper": 0.4, "built-in": 0.4, "free chair": 0.4, "cabinets": 0.3},
+    },
+    "working": {
+        **{"desks": 1.0, "bookshelves": 0.3, "file cabinet": 0.4, "free office chair": 0.5},
+        **{"cabinets": 0.6, "free desk": 0.1, "on wall": 0.4, "free chair": 0.4},
+    },
+    "eating": {
+        **{"kitchen": 0.7, "dining": 0.9, "free stool": 0.3, "built-in": 0.5},
+        **{"free trash can": 0.5, "refrigerator": 0.3, "free chair": 0.4, "washing machine": 0.2},
+    },
+    "bathing": {
+        **{"washing": 1.0, "bathing": 0.5, "washing machine": 0.4, "laundry hamper": 0.3},
+        **{"on wall": 0.6, "cabinets": 0.4},
+    },
+    "meeting": {
+        **{"dining": 1.0, "chair row": 0.6, "on wall": 0.6, "bookshelves": 0.15},
+        **{"free round table": 0.4, "free chair": 0.6, "cabinets": 0.4},
+    },
+    "storing": {
+        **{"bookshelves": 0.4, "cabinets": 0.9, "built-in": 0.9, "bench": 0.4, "clutter": 1.0},
+        **{"refrigerator": 0.3, "free table": 0.5},
+    },
 }
-_ANYWHERE: dict[str, Callable[[Rng], Group]] = {
-    "dining": _dining,
-    "armchair": _free("armchair"),
-    "ottoman": _free("ottoman"),
-    "box": _free("box"),
-    "backpack": _free("backpack"),
-    "office chair": _free("office chair"),
+_SHARES = {
+    **{"living": 0.2, "sleeping": 0.15, "working": 0.12, "eating": 0.24, "bathing": 0.18},
+    **{"meeting": 0.07, "storing": 0.04},
 }
-# What a part of a room is for, and the groups that make it; a room has two of them.
-_USES: dict[str, tuple[str, ...]] = {
-    "living": ("seating", "shelves", "cabinets", "armchair", "seating", "ottoman"),
-    "sleeping": ("sleeping", "cabinets", "desks", "ottoman", "backpack"),
-    "working": ("desks", "desks", "shelves", "office chair", "box"),
-    "eating": ("kitchen", "dining", "cabinets", "trash can"),
-    "bathing": ("bathing", "washing", "cabinets", "trash can"),
-    "meeting": ("dining", "dining", "chair row", "shelves"),
-}
-# Drawn at random; what stands here twice comes twice as often.
-_PAIRS = (
-    *(("living", "eating"), ("living", "working"), ("sleeping", "working")),
-    *(("sleeping", "bathing"), ("eating", "bathing"), ("meeting", "working")),
-    *(("sleeping", "eating"), ("sleeping", "living"), ("meeting", "eating")),
-    *(("bathing", "working"), ("eating", "bathing")),
-)
 # What needs the most room is placed first; doors and windows go where a wall is left free.
-_LARGE = ("kitchen", "sleeping", "bathing", "washing", "seating", "desks", "dining")
-_OPENINGS = ("door", "window", "window", "door")
-_LAST = ("picture", "picture", "picture", "box")
+_LARGE = ("kitchen", "sleeping", "bathing", "seating", "washing", "desks", "dining", "built-in")
+# What any room may have, by a mean number; that of clutter is times the mess.
+_ANY = {
+    **{"pictures": 0.45, "radiator": 0.4, "trash can": 0.7, "free floor mat": 0.3},
+    **{"bench": 0.1, "chair row": 0.12, "built-in": 0.25, "free chair": 0.3, "ottoman": 0.2},
+}
+_CLUTTER = {"clutter": 1.6, "thing": 1.4, "on wall": 0.6}
 
 
 class _Planner:
     """A room while it is being furnished."""
 
-    def __init__(self, size: tuple[float, float, float], settings: RoomSettings, rng: Rng):
-        self.size, self.settings, self.rng = size, settings, rng
+    def __init__(self, plan: shell.Plan, kit: Kit, settings: RoomSettings):
+        self.plan, self.kit, self.settings = plan, kit, settings
+        self.rng = kit.rng
+        self.walls = plan.walls()
+        self.holes: list[list[Hole]] = [[] for _ in self.walls]
         self.pieces: list[Piece] = []
-        self.taken: list[tuple[np.ndarray, np.ndarray]] = []
-
-    def add_shell(self) -> None:
-        """Adds the floor, four walls and, in some rooms, a wall that juts out."""
-        x, y, z = self.size
-        t = _THICKNESS
-        wall = _WALL_COLORS[self.rng.integers(len(_WALL_COLORS))]
-        floor = _FLOOR_COLORS[self.rng.integers(len(_FLOOR_COLORS))]
-        self.pieces.append(Piece("floor", box((x + 2 * t, y + 2 * t, t), (-t, -t, -t), floor)))
-        for low, extent in (
-            *(((-t, -t, 0), (x + 2 * t, t, z)), ((-t, y, 0), (x + 2 * t, t, z))),
-            *(((-t, 0, 0), (t, y, z)), ((x, 0, 0), (t, y, z))),
-        ):
-            self.pieces.append(Piece("wall", box(extent, low, wall)))
-        if self.rng.random() < 0.4:
-            length, place = self.rng.uniform(0.8, 1.6), self.rng.uniform(0.35, 0.65) * x
-            stub = box((0.12, length, z), (place, y - length, 0), wall)
-            self._take([Piece("wall", stub)])
+        self.taken: list[tuple[np.ndarray, np.ndarray]] = [
+            (np.array([*low, -1.0]), np.array([*high, 9.0])) for low, high in plan.outside
+        ]
 
     def place(self, name: str) -> None:
         """Places a group where it fits; leaves it out where it does not."""
-        at_wall = name in _AT_WALL
-        group = (_AT_WALL if at_wall else _ANYWHERE)[name](self.rng)
-        if len(self.pieces) - _SHELL + len(group) > self.settings.max_instances:
+        at_wall = name in AT_WALL
+        group = (AT_WALL if at_wall else ANYWHERE)[name](self.kit)
+        if len(self.pieces) + len(group.pieces) > self.settings.max_pieces:
             return
         for _ in range(_TRIES):
-            placed = self._against_wall(group) if at_wall else self._anywhere(group)
-            if placed is not None and self._fits(placed):
-                self._take(placed)
+            if at_wall:
+                number = int(self.rng.integers(len(self.walls)))
+                done = self._against(number, group)
+            else:
+                done = self._anywhere(group)
+            if done:
                 return
 
-    def _against_wall(self, group: Group) -> Group | None:
-        wall = int(self.rng.integers(4))
-        length = self.size[wall % 2]
-        low = min(piece.mesh.low[0] for piece in group)
-        high = max(piece.mesh.high[0] for piece in group)
-        room = length - (high - low)
-        if room < 0:
-            return None
+    def _against(self, number: int, group: Group) -> bool:
+        """Places a group at a wall; says whether it fits."""
+        wall = self.walls[number]
+        low = min(piece.mesh.low[0] for piece in group.pieces)
+        high = max(piece.mesh.high[0] for piece in group.pieces)
+        room = wall.length - (high - low)
+        # Behind a wall inside the room's rectangle there is nothing to have a glimpse of.
+        if room < 0 or (group.holes and not wall.outer):
+            return False
         along = self.rng.uniform(0, room)
-        if self.rng.random() < self.settings.closeness:
+        if self.rng.random() < self.settings.closeness and not group.holes:
             along = self.rng.choice((0.0, room))  # into a corner
-        gap = self.rng.choice((0.0, 0.01, 0.04)) if group[0].mesh.low[2] < 0.5 else 0.0
-        # The wall's own frame: x along it from its start, y = 0 at the wall, the room at y < 0.
-        shift = (along - low - length / 2, -gap, 0.0)
-        centre = np.array(self.size) / 2
-        reach = self.size[1 - wall % 2] / 2
-        moved = []
-        for piece in group:
-            mesh = piece.mesh.moved(shift).moved((0, reach, 0)).turned(_WALL_ANGLES[wall])
-            moved.append(Piece(piece.label, mesh.moved((centre[0], centre[1], 0))))
-        return moved
+        stands = group.pieces[0].mesh.low[2] < 0.3 and not group.holes
+        gap = self.rng.choice((0.0, 0.01, 0.04, 0.1)) if stands else 0.0
+        moved = group.moved(along - low, gap)
+        if stands and self.rng.random() < 0.12:  # not quite along the wall
+            moved = _askew(moved, self.rng.uniform(-0.25, 0.25))
+        placed = wall.placed(moved.pieces)
+        free = [Piece("door", before) for before in _before_doors(moved, wall)]
+        if not self._fits([*placed, *free], slack=0.06 if group.holes else 0.0):
+            return False
+        self._take(placed)
+        self.taken.extend((piece.mesh.low, piece.mesh.high) for piece in free)
+        self.holes[number] += moved.holes
+        self.pieces += wall.placed(moved.beyond)
+        return True
 
-    def _anywhere(self, group: Group) -> Group:
-        angle = self.rng.choice(_WALL_ANGLES) + self.rng.normal(0, 0.15)
-        x, y = self.rng.uniform((0.5, 0.5), (self.size[0] - 0.5, self.size[1] - 0.5))
-        return [Piece(piece.label, piece.mesh.turned(angle).moved((x, y, 0))) for piece in group]
+    def _anywhere(self, group: Group) -> bool:
+        angle = self.rng.choice((0, np.pi / 2, np.pi, -np.pi / 2)) + self.rng.normal(0, 0.15)
+        if self.rng.random() < 0.4:
+            angle = self.rng.uniform(0, 2 * np.pi)
+        offset = (*self.rng.uniform((0, 0), self.plan.size[:2]), 0)
+        placed = [Piece(p.label, p.mesh.turned(angle).moved(offset)) for p in group.pieces]
+        if not self._fits(placed):
+            return False
+        self._take(placed)
+        return True
 
-    def _fits(self, group: Group) -> bool:
+    def hang_lamps(self) -> None:
+        """Hangs lamps from the ceiling, or from where it would be."""
+        for _ in range(int(self.rng.choice((0, 0, 1, 1, 2)))):
+            piece = furniture.clutter("ceiling", self.rng, self.kit.catalogue)
+            x, y = self.rng.uniform(0.2, 0.8, 2) * self.plan.size[:2]
+            lamp = piece.mesh.moved((x, y, self.plan.size[2] - piece.mesh.high[2]))
+            if lamp.low[2] > 1.4:
+                self.pieces.append(Piece(piece.label, lamp))
+
+    def _fits(self, group: list[Piece], slack: float = 0.0) -> bool:
         """Whether no piece sticks out of the room or stands in another group's way."""
         for piece in group:
             low, high = piece.mesh.low, piece.mesh.high
-            if low[:2].min() < -1e-6 or np.any(high > np.array(self.size) + 1e-6):
+            if low[:2].min() < -0.2 * bool(slack) - 1e-6:
                 return False
-            # Hanging cloth and open doors need no room of their own.
-            slack = 0.08 if piece.label in ("curtain", "door") else 0.0
+            if np.any(high - 0.2 * bool(slack) > np.array(self.plan.size) + 1e-6):
+                return False
             for other_low, other_high in self.taken:
                 if np.all(low + slack < other_high) and np.all(other_low < high - slack):
                     return False
         return True
 
-    def _take(self, group: Sequence[Piece]) -> None:
+    def _take(self, group: list[Piece]) -> None:
         self.pieces.extend(group)
         self.taken.extend((piece.mesh.low, piece.mesh.high) for piece in group)
 
 
-def furnish(name: str, seed: int, settings: RoomSettings | None = None) -> Room:
+def _askew(group: Group, angle: float) -> Group:
+    """Returns a group turned a little, and moved so that it is clear of the wall."""
+    pieces = [Piece(p.label, p.mesh.turned(angle)) for p in group.pieces]
+    away = max(0.0, max(piece.mesh.high[1] for piece in pieces))
+    return Group([Piece(p.label, p.mesh.moved((0, -away, 0))) for p in pieces])
+
+
+def _before_doors(group: Group, wall: Wall) -> list:
+    """Returns boxes, in the room, of what has to stay free before doors."""
+    boxes = [
+        box((hole.right - hole.left, _DOOR_ROOM, 1.9), (hole.left, -_DOOR_ROOM, 0.1), (0, 0, 0))
+        for hole in group.holes
+        if hole.low < 0.05
+    ]
+    return [piece.mesh for piece in wall.placed([Piece("door", mesh) for mesh in boxes])]
+
+
+def furnish(
+    name: str,
+    seed: int,
+    settings: RoomSettings = RoomSettings(),
+    catalogue: Catalogue = Catalogue(),
+) -> Room:
     """Returns a furnished room.
 
     Args:
         name: name of the scene.
-        seed: every choice comes from it.
+        seed: every choice comes from it, and from what the catalogue has.
         settings: how rooms are furnished.
+        catalogue: models of furniture; what it lacks, or none, is parametric.
     """
-    settings = settings or RoomSettings()
     rng = np.random.default_rng((seed, 0))
-    sides = rng.uniform(settings.min_size, settings.max_size, 2)
-    size = (float(sides[0]), float(sides[1]), float(rng.uniform(*settings.height)))
-    planner = _Planner(size, settings, rng)
-    planner.add_shell()
-    first, second = _PAIRS[rng.integers(len(_PAIRS))]
-    wanted = [*_USES[first], *_USES[second]]
-    large = sorted((name for name in wanted if name in _LARGE), key=_LARGE.index)
-    small = [name for name in wanted if name not in _LARGE]
-    for group in (*large, *_OPENINGS, *small, *_LAST):
+    plan = shell.draw_plan(settings.area, settings.height, rng)
+    area = plan.size[0] * plan.size[1]
+    fullness, mess = rng.uniform(*settings.fullness), rng.uniform(*settings.mess)
+    planner = _Planner(plan, Kit(rng, catalogue, mess), settings)
+    count = 1 + sum(area > least and rng.random() < 0.75 for least in (14, 22, 36))
+    uses = rng.choice(list(_USES), count, replace=False, p=[_SHARES[use] for use in _USES])
+    wanted = [
+        group
+        for use in uses
+        for group, chance in _USES[use].items()
+        # What a use is named for is there in bare rooms, too.
+        if rng.random() < (chance if chance > 0.65 else chance * fullness)
+    ]
+    for means, times in ((_ANY, np.sqrt(area / 30)), (_CLUTTER, mess * np.sqrt(area / 30))):
+        for group, mean in means.items():
+            wanted += [group] * int(rng.poisson(mean * times))
+    large = sorted((group for group in wanted if group in _LARGE), key=_LARGE.index)
+    small = [group for group in wanted if group not in _LARGE]
+    doors = ["doors"] * (1 + rng.binomial(2, 0.35 if area < 30 else 0.6))
+    windows = ["window"] * rng.binomial(3, 0.4)
+    for group in (*large[:2], *doors, *windows, *large[2:], *small):
         planner.place(group)
-    return Room(name, size, tuple(planner.pieces))
+    planner.hang_lamps()
+    pieces = (*shell.build_shell(plan, planner.holes, rng), *planner.pieces)
+    return Room(name, plan.size, pieces)

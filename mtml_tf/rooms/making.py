@@ -15,11 +15,13 @@ import numpy as np
 
 from mtml_tf import files, parallel, program
 from mtml_tf.classes import SCANNET20
+from mtml_tf.rooms.camera import ScanSettings
+from mtml_tf.rooms.catalogue import Catalogue
 from mtml_tf.rooms.furniture import LABELS
 from mtml_tf.rooms.labeller import check_strength, encode_labels, predict_labels
 from mtml_tf.rooms.layout import RoomSettings, furnish
 from mtml_tf.rooms.oversegment import over_segment
-from mtml_tf.rooms.scanner import Scan, ScanSettings, scan_room
+from mtml_tf.rooms.scanner import Scan, scan_room
 from mtml_tf.scannet import layout, writer
 from mtml_tf.scannet.layout import RawGroup
 
@@ -28,7 +30,11 @@ Array = np.ndarray
 SEMANTIC = "semantic"
 _DESCRIPTION = "rooms.json"
 # NYU40's names of the classes that the 20 of ScanNet lack.
-_OTHER_NAMES = {18: "pillow", 29: "box", 35: "lamp", 40: "otherprop"}
+_OTHER_NAMES = {
+    **{15: "shelves", 17: "dresser", 18: "pillow", 20: "floor mat", 21: "clothes", 22: "ceiling"},
+    **{23: "books", 25: "television", 27: "towel", 29: "box", 30: "whiteboard"},
+    **{32: "night stand", 35: "lamp", 37: "bag", 38: "otherstructure", 40: "otherprop"},
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,6 +46,7 @@ class MakingSettings:
         room: how rooms are furnished.
         scan: how they are scanned.
         label_noise: strength of the simulated semantic network's errors.
+        catalogue: models of furniture that rooms are furnished with.
 
     Raises:
         ValueError: a strength below 0.
@@ -49,6 +56,7 @@ class MakingSettings:
     room: RoomSettings = dataclasses.field(default_factory=RoomSettings)
     scan: ScanSettings = dataclasses.field(default_factory=ScanSettings)
     label_noise: float = 1.0
+    catalogue: Catalogue = dataclasses.field(default_factory=Catalogue)
 
     def __post_init__(self) -> None:
         check_strength(self.label_noise)
@@ -72,7 +80,7 @@ def make_room(number: int, settings: MakingSettings) -> tuple[writer.RawScene, A
     """
     seeds = np.random.SeedSequence((settings.seed, number)).generate_state(4)
     name = scene_name(number)
-    room = furnish(name, int(seeds[0]), settings.room)
+    room = furnish(name, int(seeds[0]), settings.room, settings.catalogue)
     scan = scan_room(room, int(seeds[1]), settings.scan)
     segments = over_segment(scan.vertices, scan.faces)
     pieces = _piece_of_segment(scan, segments)
@@ -146,9 +154,9 @@ def make_rooms(
         raise ValueError(f"expected at least 1 room, found {num_scenes}")
     if not 0 <= num_val <= num_scenes:
         raise ValueError(f"expected 0 to {num_scenes} validation rooms, found {num_val}")
-    description = json.dumps(
-        {"num_scenes": num_scenes, "num_val": num_val, **dataclasses.asdict(settings)}, indent=1
-    )
+    told = dataclasses.asdict(dataclasses.replace(settings, catalogue=Catalogue()))
+    told["catalogue"] = settings.catalogue.fingerprint
+    description = json.dumps({"num_scenes": num_scenes, "num_val": num_val, **told}, indent=1)
     _claim(output_dir, description + "\n")
     if not (output_dir / layout.LABEL_TABLE).exists():
         names = {**dict(zip(SCANNET20.ids, SCANNET20.names, strict=True)), **_OTHER_NAMES}

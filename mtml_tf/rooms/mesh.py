@@ -11,7 +11,7 @@ import numpy as np
 
 Array = np.ndarray
 Color = tuple[int, int, int]
-Point = Sequence[float]
+Point = Sequence[float] | np.ndarray
 
 # Corners of the unit cube from -0.5 to 0.5, and its faces, seen counterclockwise from outside.
 _CUBE = np.array([(x, y, z) for x in (-0.5, 0.5) for y in (-0.5, 0.5) for z in (-0.5, 0.5)])
