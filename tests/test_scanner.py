@@ -12,7 +12,7 @@ from mtml_tf.rooms.scanner import scan_room
 pytest.importorskip("open3d", exc_type=ImportError)
 
 SIZE = (3.5, 3.5, 2.4)
-SETTINGS = ScanSettings(num_frames=60, image_width=80, image_height=60, voxel_size=0.06)
+SETTINGS = ScanSettings(num_frames=100, image_width=80, image_height=60, voxel_size=0.06)
 GREY = (128, 128, 128)
 
 

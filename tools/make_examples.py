@@ -1,4 +1,9 @@
-"""Makes the example scans: `python tools/make_examples.py --output_dir=examples`"""
+"""Makes the example scans: `python tools/make_examples.py --output_dir=examples`
+
+`examples/room.ply` as it comes with the repository was made, as the rooms that the `rooms` model
+learnt from, before rooms had real furniture: this tool makes another room until that model is
+trained anew.
+"""
 
 from absl import flags
 

@@ -24,7 +24,7 @@ _STEP = 0.12
 _DETOUR = 4.0
 # Points that looks may go to, and the height up to which they do in one scan or another, metres.
 _LOOKS = 2000
-_LOOK = (1.2, 2.4)
+_LOOK = (1.0, 2.2)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,7 +85,7 @@ class ScanSettings:
     warp: float = 0.004
     voxel_size: float = 0.03
     truncation: float = 2.5
-    min_weight: float = 3.0
+    min_weight: float = 2.0
     min_fragment: int = 50
 
     def __post_init__(self) -> None:

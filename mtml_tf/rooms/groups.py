@@ -40,7 +40,7 @@ class Kit:
         """Returns True with the given chance."""
         return bool(self.rng.random() < chance)
 
-    def clutter_on(self, support: Mesh, often: float = 3.0) -> list[Piece]:
+    def clutter_on(self, support: Mesh, often: float = 5.0) -> list[Piece]:
         """Returns small things on top of a piece, `often` for each square metre."""
         low, high = support.low, support.high
         area = float(np.prod((high - low)[:2]))
@@ -98,11 +98,17 @@ def _row(kit: Kit, labels: list[str], gaps: tuple[float, ...] = (0.0, 0.0, 0.05,
     return Group(pieces)
 
 
-def _chair(kit: Kit, x: float, y: float, facing: float, label: str = "chair") -> Piece:
+def _chair(kit: Kit, chair: Piece, x: float, y: float, facing: float) -> Piece:
     """Returns a chair whose front looks along `facing` (radians; 0 is -y), a little askew."""
     askew = kit.rng.normal(0, 0.15) if kit.maybe(0.85) else kit.rng.uniform(-2, 2)
-    mesh = kit.build(label).turned(facing + askew)
-    return Piece(label, mesh.moved((x + kit.rng.normal(0, 0.04), y + kit.rng.normal(0, 0.04), 0)))
+    x, y = x + kit.rng.normal(0, 0.04), y + kit.rng.normal(0, 0.04)
+    return Piece(chair.label, chair.mesh.turned(facing + askew).moved((x, y, 0)))
+
+
+def _draw_chair(kit: Kit, often: float) -> Piece:
+    """Returns a chair for a table; `often` is how often it is an office chair."""
+    label = "office chair" if kit.maybe(often) else "armchair" if kit.maybe(0.12) else "chair"
+    return Piece(label, kit.build(label))
 
 
 def _desks(kit: Kit) -> Group:
@@ -114,9 +120,8 @@ def _desks(kit: Kit) -> Group:
         middle = (desk.low[0] + desk.high[0]) / 2
         pieces.append(Piece("desk", desk))
         if kit.maybe(0.85):
-            label = "office chair" if kit.maybe(0.7) else "chair"
             reach = desk.low[1] + kit.rng.uniform(-0.35, 0.1)
-            pieces.append(_chair(kit, middle, reach, np.pi, label))
+            pieces.append(_chair(kit, _draw_chair(kit, 0.7), middle, reach, np.pi))
         if desk.high[2] < 1.0:
             for label, chance in (("monitor", 0.5), ("laptop", 0.25)):
                 if kit.maybe(chance):
@@ -132,40 +137,40 @@ def _desks(kit: Kit) -> Group:
 
 def _dining(kit: Kit) -> Group:
     """A table with chairs close around it; now and then two tables pushed together."""
-    rng = kit.rng
+    rng, chair = kit.rng, _draw_chair(kit, 0.25)
     if kit.maybe(0.3):
         table = kit.build("round table")
         radius, count = table.high[0], int(rng.integers(2, 6))
-        pieces = [Piece("round table", table), *kit.clutter_on(table)]
+        pieces = [Piece("round table", table), *kit.clutter_on(table, 4.0)]
         for angle in np.arange(count) * 2 * np.pi / count + rng.uniform(0, 1):
             reach = radius + rng.uniform(-0.15, 0.2)
             x, y = reach * np.sin(angle), -reach * np.cos(angle)
-            pieces.append(_chair(kit, x, y, angle + np.pi))
+            pieces.append(_chair(kit, chair, x, y, angle + np.pi))
         return Group(pieces)
     table = kit.build("table")
     if table.high[1] - table.low[1] > table.high[0] - table.low[0]:
         table = table.turned(np.pi / 2)
     pieces = [Piece("table", table)]
     low, high = table.low, table.high
-    if kit.maybe(0.55):
+    if kit.maybe(0.45):
         second = table.moved((high[0] - low[0], rng.choice((0.0, 0.02)), 0))
         pieces.append(Piece("table", second))
         high = np.maximum(high, second.high)
     for piece in list(pieces):
         pieces += [*kit.clutter_on(piece.mesh, 2.5), *kit.clutter_under(piece.mesh)]
-    along = max(1, int((high[0] - low[0]) / rng.uniform(0.5, 0.65)))
-    fill = rng.uniform(0.4, 1.0)
+    along = max(1, int((high[0] - low[0]) / rng.uniform(0.48, 0.6)))
+    fill = rng.uniform(0.5, 1.0)
     for side, y in ((-1, low[1]), (1, high[1])):
         for i in range(along):
             if kit.maybe(fill):
                 x = low[0] + (i + 0.5) * (high[0] - low[0]) / along
                 pieces.append(
-                    _chair(kit, x, y + side * rng.uniform(-0.15, 0.3), np.pi * (side < 0))
+                    _chair(kit, chair, x, y + side * rng.uniform(-0.15, 0.3), np.pi * (side < 0))
                 )
     for side, x in ((-1, low[0]), (1, high[0])):
         if kit.maybe(0.3 * fill):
             reach = x + side * rng.uniform(-0.1, 0.25)
-            pieces.append(_chair(kit, reach, (low[1] + high[1]) / 2, side * np.pi / 2))
+            pieces.append(_chair(kit, chair, reach, (low[1] + high[1]) / 2, side * np.pi / 2))
     return Group(pieces)
 
 
@@ -173,7 +178,7 @@ def _chair_row(kit: Kit) -> Group:
     """Chairs in a row along a wall."""
     label = "chair" if kit.maybe(0.7) else "armchair"
     labels = [label] * int(kit.rng.integers(2, 6 if label == "chair" else 4))
-    return _row(kit, labels, (0.0, 0.03, 0.1))
+    return _row(kit, labels, (0.0, 0.0, 0.05))
 
 
 def _seating(kit: Kit) -> Group:
@@ -240,7 +245,7 @@ def _kitchen(kit: Kit) -> Group:
         fridge = _beside(kit.build("refrigerator"), 0.0)
         pieces.append(Piece("refrigerator", fridge))
         x = fridge.high[0] + rng.uniform(0.0, 0.06)
-    start, end = x, x + rng.uniform(1.6, 5.2)
+    start, end = x, x + rng.uniform(2.0, 5.2)
     spans = [(start, end)]
     if kit.maybe(0.8) and end - start > 1.7:  # a stove cuts the run in two
         stove = kit.build("stove" if kit.maybe(0.7) else "washing machine")
@@ -253,7 +258,7 @@ def _kitchen(kit: Kit) -> Group:
         for a, b in _cut(left, right, kit):
             low = furniture.cabinet_run(b - a, depth - 0.03, height, rng)
             pieces.append(Piece("kitchen cabinet", _beside(low, a)))
-    top = furniture.counter(spans, depth, rng).moved((0, 0, height))
+    top = furniture.counter(spans, depth + 0.04, rng).moved((0, 0, height))
     pieces.append(Piece("counter", top))
     left, right = max(spans, key=lambda span: span[1] - span[0])
     basin = kit.build("sink")
@@ -262,7 +267,7 @@ def _kitchen(kit: Kit) -> Group:
         at = rng.uniform(left + half, right - half)
         # Let into the counter: its rim lies on it.
         pieces.append(Piece("sink", _stand(basin, at, -0.04, height - 0.18)))
-    pieces += kit.clutter_on(top, 3.0)
+    pieces += kit.clutter_on(top, 2.0)
     if kit.maybe(0.75):
         upper = (start, end if kit.maybe(0.5) else start + (end - start) * rng.uniform(0.4, 0.9))
         tall, shallow = rng.uniform(0.5, 0.9), rng.uniform(0.3, 0.4)
@@ -297,20 +302,23 @@ def _washing(kit: Kit) -> Group:
     """A toilet, and a wash basin on a vanity, a column or the wall."""
     rng = kit.rng
     toilet = _stand(kit.build("toilet"), 0)
-    pieces, x = [Piece("toilet", toilet)], toilet.high[0] + rng.uniform(0.15, 0.4)
-    kind = rng.random()
+    x = toilet.high[0] + rng.uniform(0.15, 0.4)
+    return Group([Piece("toilet", toilet), *_basin(kit, x)])
+
+
+def _basin(kit: Kit, x: float = 0.0) -> list[Piece]:
+    """Returns a wash basin on its vanity, its column or the wall, from x on."""
+    rng, kind = kit.rng, kit.rng.random()
     if kind < 0.5:
         width, depth, height = rng.uniform(0.6, 1.4), 0.5, rng.uniform(0.72, 0.82)
         vanity = _beside(furniture.cabinet_run(width, depth, height, rng), x)
-        pieces.append(Piece("bathroom vanity", vanity))
         basin = _stand(kit.build("sink"), x + width / 2, -0.02, height - 0.18)
-        pieces += [Piece("sink", basin), *kit.clutter_on(vanity)]
-    elif kind < 0.75:
-        pieces.append(Piece("pedestal sink", _beside(kit.build("pedestal sink"), x)))
-    else:
-        basin = kit.build("wall sink")
-        pieces.append(Piece("wall sink", basin.moved((x - basin.low[0], 0, 0))))
-    return Group(pieces)
+        pieces = [Piece("bathroom vanity", vanity), Piece("sink", basin)]
+        return [*pieces, *kit.clutter_on(vanity)]
+    if kind < 0.75:
+        return [Piece("pedestal sink", _beside(kit.build("pedestal sink"), x))]
+    basin = kit.build("wall sink")
+    return [Piece("wall sink", basin.moved((x - basin.low[0], 0, 0)))]
 
 
 def _bathing(kit: Kit) -> Group:
@@ -394,6 +402,7 @@ AT_WALL: dict[str, Callable[[Kit], Group]] = {
     "kitchen": _kitchen,
     "built-in": _built_in,
     "washing": _washing,
+    "basin": lambda kit: Group(_basin(kit)),
     "bathing": _bathing,
     "television": _television,
     "bookshelves": _rows("bookshelf", 3),

@@ -12,7 +12,7 @@ from mtml_tf.rooms.shell import Group, Hole, Wall
 
 Rng = np.random.Generator
 
-_TRIES = 40
+_TRIES = 60
 _DOOR_ROOM = 0.6  # metres that stay free before a door
 
 
@@ -35,7 +35,7 @@ class RoomSettings:
     area: tuple[float, float] = (12.0, 60.0)
     height: tuple[float, float] = (2.4, 3.0)
     fullness: tuple[float, float] = (0.3, 1.4)
-    mess: tuple[float, float] = (0.1, 2.6)
+    mess: tuple[float, float] = (0.1, 2.7)
     closeness: float = 0.35
     max_pieces: int = 150
 
@@ -57,8 +57,8 @@ class RoomSettings:
 _USES: dict[str, dict[str, float]] = {
     "living": {
         **{"seating": 1.0, "television": 0.5, "bookshelves": 0.25, "free armchair": 0.5},
-        **{"shelf": 0.3, "free side table": 0.3, "free ottoman": 0.3, "piano": 0.1},
-        **{"free coffee table": 0.3, "cabinets": 0.5, "free couch": 0.15},
+        **{"shelf": 0.3, "free side table": 0.5, "free ottoman": 0.3, "piano": 0.1},
+        **{"free coffee table": 0.3, "cabinets": 0.5, "free couch": 0.25},
     },
     "sleeping": {
         **{"sleeping": 1.0, "wardrobes": 0.6, "desks": 0.3, "dresser": 0.4, "crib": 0.1},
@@ -86,17 +86,24 @@ _USES: dict[str, dict[str, float]] = {
     },
 }
 _SHARES = {
-    **{"living": 0.2, "sleeping": 0.15, "working": 0.12, "eating": 0.24, "bathing": 0.18},
-    **{"meeting": 0.07, "storing": 0.04},
+    **{"living": 0.27, "sleeping": 0.16, "working": 0.11, "eating": 0.25, "bathing": 0.12},
+    **{"meeting": 0.06, "storing": 0.03},
 }
 # What needs the most room is placed first; doors and windows go where a wall is left free.
 _LARGE = ("kitchen", "sleeping", "bathing", "seating", "washing", "desks", "dining", "built-in")
 # What any room may have, by a mean number; that of clutter is times the mess.
 _ANY = {
-    **{"pictures": 0.45, "radiator": 0.4, "trash can": 0.7, "free floor mat": 0.3},
-    **{"bench": 0.1, "chair row": 0.12, "built-in": 0.25, "free chair": 0.3, "ottoman": 0.2},
+    **{"pictures": 0.45, "radiator": 0.5, "trash can": 0.9, "free floor mat": 0.3},
+    **{
+        "basin": 0.2,
+        "bench": 0.1,
+        "chair row": 0.12,
+        "built-in": 0.25,
+        "free chair": 0.3,
+        "ottoman": 0.3,
+    },
 }
-_CLUTTER = {"clutter": 1.6, "thing": 1.4, "on wall": 0.6}
+_CLUTTER = {"clutter": 1.8, "thing": 1.6, "on wall": 0.6}
 
 
 class _Planner:
@@ -243,7 +250,7 @@ def furnish(
     large = sorted((group for group in wanted if group in _LARGE), key=_LARGE.index)
     small = [group for group in wanted if group not in _LARGE]
     doors = ["doors"] * (1 + rng.binomial(2, 0.35 if area < 30 else 0.6))
-    windows = ["window"] * rng.binomial(3, 0.4)
+    windows = ["window"] * rng.binomial(3, 0.48)
     for group in (*large[:2], *doors, *windows, *large[2:], *small):
         planner.place(group)
     planner.hang_lamps()

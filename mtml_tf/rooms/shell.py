@@ -143,7 +143,8 @@ class Plan:
 
 def draw_plan(area: tuple[float, float], height: tuple[float, float], rng: Rng) -> Plan:
     """Returns a plan of a random area (square metres), height (metres) and shape."""
-    ground = float(np.exp(rng.uniform(*np.log(area))))
+    low, high = np.log(area)
+    ground = float(np.exp(low + (high - low) * rng.beta(1.1, 2.2)))
     ratio = rng.uniform(1.0, 1.9)
     cuts = [(0.0, 0.0)] * 4
     kind = rng.random()
@@ -242,10 +243,10 @@ def doors(rng: Rng) -> Group:
 
 def _next_room(left: float, right: float, rng: Rng) -> list[Piece]:
     """Returns what is seen through a door: some floor, a wall, things that stand there."""
-    depth = rng.uniform(0.9, 3.0)
-    low, high = left - rng.uniform(0.0, 1.5), right + rng.uniform(0.0, 1.5)
+    depth = rng.uniform(0.6, 2.2)
+    low, high = left - rng.uniform(0.0, 1.0), right + rng.uniform(0.0, 1.0)
     # Annotators left most of this without a name.
-    named = rng.random() < 0.35
+    named = rng.random() < 0.25
     floor = box((high - low, depth, _THICKNESS), (low, _THICKNESS, -_THICKNESS), _FLOOR_COLORS[1])
     walls = [
         box((high - low, 0.1, 2.3), (low, depth + 0.1, 0), _WALL_COLORS[0]),
