@@ -64,7 +64,7 @@ class ScanSettings:
         ValueError: a value out of range.
     """
 
-    num_frames: int = 240
+    num_frames: int = 200
     image_width: int = 160
     image_height: int = 120
     field_of_view: float = 58.0

@@ -266,7 +266,7 @@ def _kitchen(kit: Kit) -> Group:
         half = (basin.high[0] - basin.low[0]) / 2
         at = rng.uniform(left + half, right - half)
         # Let into the counter: its rim lies on it.
-        pieces.append(Piece("sink", _stand(basin, at, -0.04, height - 0.18)))
+        pieces.append(Piece("sink", _stand(basin, at, -0.04, height - 0.06)))
     pieces += kit.clutter_on(top, 2.0)
     if kit.maybe(0.75):
         upper = (start, end if kit.maybe(0.5) else start + (end - start) * rng.uniform(0.4, 0.9))
@@ -312,7 +312,7 @@ def _basin(kit: Kit, x: float = 0.0) -> list[Piece]:
     if kind < 0.5:
         width, depth, height = rng.uniform(0.6, 1.4), 0.5, rng.uniform(0.72, 0.82)
         vanity = _beside(furniture.cabinet_run(width, depth, height, rng), x)
-        basin = _stand(kit.build("sink"), x + width / 2, -0.02, height - 0.18)
+        basin = _stand(kit.build("sink"), x + width / 2, -0.02, height - 0.06)
         pieces = [Piece("bathroom vanity", vanity), Piece("sink", basin)]
         return [*pieces, *kit.clutter_on(vanity)]
     if kind < 0.75:

@@ -301,9 +301,9 @@ def _curtains(width: float, low: float, high: float, rng: Rng) -> list[Piece]:
     bottom = 0.03 if rng.random() < 0.85 else low - rng.uniform(0.05, 0.3)
     top = high + rng.uniform(0.08, 0.25)
     reach = width + rng.uniform(0.3, 1.4)
-    if kind < 0.5:
+    if kind < 0.6:
         return []
-    if kind < 0.6:  # a blind
+    if kind < 0.7:  # a blind
         drop = rng.uniform(0.2, 0.9) * (high - low)
         mesh = box((width + 0.1, 0.05, drop), (-width / 2 - 0.05, -0.1, high - drop), _WHITE)
         return [Piece("structure", mesh)]
