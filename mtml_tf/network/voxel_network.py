@@ -161,8 +161,10 @@ def _values_at(plan: Plan, voxels: tf.Tensor, half: tf.Tensor) -> dict[str, tf.T
         kernel = tf.einsum("xyzoi->xyzio", kernel)
     kernel, bias = (tf.cast(weights, half.dtype) for weights in (kernel, bias))
     x = last.activation(occupied.transposed_convolution(voxels, half, kernel) + bias)
+    # One more, of zeros: a oneDNN convolution of no voxels at all has the shape of its input.
+    x = tf.pad(x, [[0, 1], [0, 0]])
     outputs = plan.head(x[None, None, None])  # pointwise: the voxels may stand in a row
-    return {name: values[0, 0, 0] for name, values in outputs.items()}
+    return {name: values[0, 0, 0, :-1] for name, values in outputs.items()}
 
 
 def _pad(values: tf.Tensor, rows: tf.Tensor, coordinates: tf.Tensor) -> tf.Tensor:
