@@ -11,7 +11,10 @@ FLAGS = flags.FLAGS
 
 flags.DEFINE_string("run_dir", None, "Run folder of a trained model.")
 flags.DEFINE_enum(
-    "weights", "", ["", "best", "last"], "Which weights; the best ones there by default."
+    "weights",
+    "",
+    ["", "best", "last"],
+    "By default the best where there are any, else the last.",
 )
 flags.DEFINE_string("output_dir", None, "Folder of versions; the SavedModel is version 1.")
 flags.DEFINE_bool("onnx", False, "Write M/1/model.onnx too; needs the package tf2onnx.")

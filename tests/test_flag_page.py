@@ -47,7 +47,7 @@ def test_flags_have_default_meaning_and_paper(page):
     predict = section(page, "-m mtml_tf.predict")
     assert "| `--bandwidths` |  | of the mean shift" in predict
     assert "| `--up_axis` | `z` | The axis of the scan that points up. One of " in predict
-    assert " Which weights; the best ones there by default. One of best, last. |" in predict
+    assert "the best where there are any, else the last. One of best, last. |" in predict
     assert " Folder of ground truth, \\<scene>.txt each. |" in page
 
 
