@@ -106,6 +106,7 @@ SETTINGS: dict[str, tuple[type, ...]] = {
     "-m mtml_tf.train": tuple(PAPER),
     "-m mtml_tf.predict": (SegmentConfig,),
     "tools/view.py": (DataConfig,),
+    "-m experiments.real_rooms": (SegmentConfig,),
 }
 
 

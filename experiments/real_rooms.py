@@ -27,7 +27,7 @@ from absl import flags
 
 from experiments.running import TITLES, encode_markdown
 from mtml_tf import config_flags, files, program
-from mtml_tf.classes import ClassSet
+from mtml_tf.classes import SCANNET20, ClassSet
 from mtml_tf.config import SegmentConfig
 from mtml_tf.rooms.labeller import predict_scene
 from mtml_tf.scans import scan
@@ -151,6 +151,7 @@ def define_flags() -> None:
     flags.DEFINE_bool("overwrite", False, "Replace a table that exists.")
     # Unless given, the settings are those that the model was trained with.
     config_flags.define(SegmentConfig, config_flags.FROM_DATA, as_default=False)
+    flags.adopt_module_key_flags(config_flags)
 
 
 def main() -> None:
@@ -169,6 +170,11 @@ def main() -> None:
     scenes = read_labelled_scans(FLAGS.scans_dir, model.config.classes)
     labels = {"true": [np.asarray(scene.semantic_ids) for scene in scenes]}
     if FLAGS.label_noise:
+        if model.config.classes != SCANNET20:
+            raise ValueError(
+                f"give --label_noise=0: expected a model of ScanNet's 20 classes, whose errors are "
+                f"known, found {FLAGS.model} with {', '.join(model.config.classes.names)}"
+            )
         labels["with errors"] = disturbed_labels(scenes, FLAGS.label_noise)
     rows = [["labels", "method", "AP", "AP50", "AP25", "AP50, least to most"]]
     for name, class_ids in labels.items():

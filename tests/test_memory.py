@@ -62,7 +62,7 @@ def test_the_estimate_is_about_what_a_call_takes(execution, is_training):
     assert found.returncode == 0, found.stderr
     occupancy, measured = map(float, found.stdout.split())
     estimate = memory.bytes_per_voxel(NetworkConfig(20), occupancy, execution, is_training)
-    assert estimate / 4 < measured < 1.5 * estimate
+    assert estimate / 4 < measured < 2 * estimate
 
 
 def test_memory_grows_with_the_width_and_with_dense_execution():

@@ -114,7 +114,8 @@ def test_a_scan_without_labels_has_no_truth_and_takes_the_predictions(scans):
 def test_what_is_there_by_the_same_settings_stays_and_other_settings_are_refused(scans):
     output = scans.parent / "data"
     assert run(scans).returncode == 0
-    assert run(scans).stdout == f"{output}: there already: train (--overwrite makes anew)\n"
+    there = "there already: train (--overwrite takes changed scans)"
+    assert run(scans).stdout == f"{output}: {there}\n"
     done = run(scans, "--label_map=2:1")
     assert done.returncode == 1
     assert "split 'train' exists already; choose another folder or split, or" in done.stderr

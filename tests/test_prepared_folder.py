@@ -93,11 +93,12 @@ def test_what_is_there_whole_is_left_and_the_rest_is_made(tmp_path):
     output = tmp_path / "data"
     prepare(source, output)
     before = contents(output)
-    assert prepare(source, output) == f"{output}: there already: train (--overwrite makes anew)"
+    there = "there already: train (--overwrite takes changed scans)"
+    assert prepare(source, output) == f"{output}: {there}"
     assert contents(output) == before
     sentence = prepare(source, output, ["train", "val"])
     assert sentence.startswith(f"{output}: wrote 1 scenes; ")
-    assert sentence.endswith("; there already: train (--overwrite makes anew)")
+    assert sentence.endswith(f"; {there}")
     assert before.items() - contents(output).items() == {
         (name, before[name]) for name in ("index.json", "manifest.json", "report.json")
     }

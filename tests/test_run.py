@@ -183,6 +183,22 @@ def test_a_killed_run_can_be_used_before_it_goes_on(killed, tmp_path):
             models.load_model(moved, which)
 
 
+def test_a_run_that_goes_on_has_no_last_weights_of_before(data, run_dir, tmp_path, monkeypatch):
+    path = tmp_path / "run"
+    shutil.copytree(run_dir, path)
+    assert (path / models.LAST).is_dir()
+
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(run, "fit", stop)
+    with pytest.raises(KeyboardInterrupt):
+        run.train(str(data), str(path), changed(epochs=EXPERIMENT.train.epochs + 1))
+    assert not (path / models.LAST).exists()
+    before = weights_of(run_dir, models.LAST)
+    assert_bit_identical(weights_of(path, models.LAST), before)  # from the checkpoint
+
+
 def test_a_run_without_a_checkpoint_is_told_to_begin(killed, tmp_path):
     shutil.copy(killed / "model.json", tmp_path)
     for which in ("", models.BEST, models.LAST):

@@ -64,8 +64,8 @@ def test_a_bad_scan_does_not_stop_the_others(run_dir, scans, tmp_path):
     assert "Traceback" not in done.stderr
     assert f"{scans / 's7.ply'}: expected 2900 rows of 'vertex'" in done.stderr
     assert done.stderr.splitlines()[-1] == (
-        "error: expected 3 scans to be segmented, found 1 that could not be (the log tells why, "
-        f"the others are written): {scans / 's7.ply'}"
+        f"error: mend {scans / 's7.ply'} and give them alone: expected 3 scans to be segmented, "
+        "found 1 that could not be (the log tells why, the others are written)"
     )
     assert done.stdout.splitlines()[:2] == [
         f"{scans / name}.ply: 2 instances, in {output / name}" for name in ("s2", "s10")

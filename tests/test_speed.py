@@ -192,7 +192,7 @@ def test_every_section_has_rows(tmp_path, monkeypatch):
     )
     assert counts["forward"] == counts["forward, difference"] == 2
     assert counts["gradients, difference of the worst variable"] == 2
-    (first,) = network.variant_contests(benchmark.QUICK.rooms[1])
+    (first,) = network.variant_contests(QUICK.rooms[1])
     assert counts[first.what] == 1
     assert counts[f"{first.what}, difference"] == (first.what == "forward, bfloat16")
     assert counts["forward, share of the matrix-multiply rate"] == 2

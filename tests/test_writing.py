@@ -238,7 +238,7 @@ def test_a_folder_whose_writer_is_killed_at_any_step_is_as_before_or_as_after(
     found = Instance(scene.semantic_ids[voxels[0]], 1.0, voxels)
     write_predictions(predictions, scene.name, [found], len(scene.coordinates))
     command = [sys.executable, "tests/killed_writers.py", tmp_path, str(int(with_truth))]
-    subprocess.run(command, cwd=ROOT, check=True, timeout=300)
+    subprocess.run(command, cwd=ROOT, check=True, timeout=3600)
 
     folders = [tmp_path / str(step) / "data" for step in range(len(list(tmp_path.glob("[0-9]*"))))]
     before = state_of(tmp_path / "before", predictions)

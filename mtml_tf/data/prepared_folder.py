@@ -61,7 +61,7 @@ def write_prepared_folder(
     existing = folder.splits if folder else ()
     settings = prepared.settings_of(preparation)
     whole = _check_output(output_dir, folder, names, settings, overwrite)
-    there = f"there already: {', '.join(whole)} (--overwrite makes anew)" if whole else ""
+    there = f"there already: {', '.join(whole)} (--overwrite takes changed scans)" if whole else ""
     sources = [source for source in sources if source.split not in whole]
     if not sources:
         return f"{output_dir}: {there}"

@@ -4,6 +4,7 @@ import dataclasses
 import functools
 import math
 import pathlib
+import shutil
 from collections.abc import Callable
 from typing import Any
 
@@ -206,6 +207,11 @@ def load_model(
     return Model(config, network)
 
 
+def remove_weights(run_dir: str | pathlib.Path, name: str) -> None:
+    """Removes the weights `<name>` of a run folder where there are any."""
+    shutil.rmtree(pathlib.Path(run_dir) / name, ignore_errors=True)
+
+
 def _find_weights(run_dir: pathlib.Path, weights: str) -> str:
     """Returns the path of what `load_model` reads. Raises ValueError where there is none."""
     names = [weights] if weights else [BEST, LAST]
@@ -217,7 +223,9 @@ def _find_weights(run_dir: pathlib.Path, weights: str) -> str:
         logging.info("%s: the run has not come to its end; takes its newest checkpoint", newest)
         return newest
     advice = "start the training, which has not reached its first checkpoint"
-    if newest or (run_dir / LAST).is_dir():
+    if (run_dir / LAST).is_dir():
+        advice = "give --weights=last"
+    elif newest:
         advice = "give --weights=last, which takes the newest checkpoint of an unfinished run"
     raise ValueError(
         f"{run_dir}: expected trained weights in {' or '.join(names)}, found none; {advice}"

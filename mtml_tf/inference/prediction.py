@@ -144,8 +144,9 @@ def predict_scans(
             yield folder, *found
     if failed:
         raise ValueError(
-            f"expected {len(scans)} scans to be segmented, found {len(failed)} that could not be "
-            f"(the log tells why, the others are written): {', '.join(failed)}"
+            f"mend {', '.join(failed)} and give them alone: expected {len(scans)} scans to be "
+            f"segmented, found {len(failed)} that could not be (the log tells why, the others are "
+            "written)"
         )
 
 
@@ -160,8 +161,8 @@ def predict_scan(
     """Segments one scan and writes what was found.
 
     The output folder gets `<scene>.txt` and `predicted_masks/` (benchmark format) and, as extras,
-    `<scene>.ply` (the scan coloured by instance, with `label` and `instance` as vertex
-    properties), `<scene>.json` (see `scoring.summary`) and `<scene>.html` (see
+    `<scene>.ply` (the scan coloured by instance, with `predicted_instance` as a vertex
+    property), `<scene>.json` (see `scoring.summary`) and `<scene>.html` (see
     `drawing.view_html`). Scores and submissions read the benchmark format only; extras do not
     disturb them.
 

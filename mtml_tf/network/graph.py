@@ -1,8 +1,8 @@
 """What the network's own graph tells: which layers run where, and how far a value reaches.
 
 `build_network` is the one place where the layers are written down. Occupied execution, prediction
-in blocks and the memory checks read them from the Keras model that it returns, so a layer that is
-added there is a layer that runs.
+in blocks and the check of tensor sizes read them from the Keras model that it returns, so a layer
+that is added there is a layer that runs. How many bytes a call takes is measured, not derived.
 """
 
 import dataclasses

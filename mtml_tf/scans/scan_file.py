@@ -87,7 +87,9 @@ def output_folders(
                 "rename one, or give them apart"
             )
         if like.labels:
-            files_of_labels = semantic_input.files_to_read(labels_dir, path.stem, like.scores)
+            files_of_labels = semantic_input.files_to_read(
+                labels_dir, scan.scene_name(path), like.scores
+            )
             labels = str(files_of_labels.get(".npy") or files_of_labels[".txt"])
         scans[folder] = dataclasses.replace(like, path=str(path), labels=labels)
     return scans

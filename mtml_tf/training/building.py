@@ -145,7 +145,7 @@ def initialise_from(network: VoxelNetwork, run_dir: str, classes: ClassSet) -> N
         classes: the input classes of the network.
     """
     model = models.load_model(run_dir)
-    source = model.network.dense
+    theirs = {layer.name: layer.weights for layer in model.network.dense.layers}
     for layer in network.dense.layers:
         if not layer.weights:
             continue
@@ -158,7 +158,7 @@ def initialise_from(network: VoxelNetwork, run_dir: str, classes: ClassSet) -> N
                 ", ".join(model.config.classes.names),
             )
             continue
-        old = {w.name: w for w in source.get_layer(layer.name).weights}
+        old = {w.name: w for w in theirs.get(layer.name, [])}
         for variable in layer.weights:
             match = old.get(variable.name)
             if match is not None and match.shape == variable.shape:

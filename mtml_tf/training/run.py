@@ -69,6 +69,9 @@ def train(
         with told_what_ran_out(run_dir, data_dir, learner):
             if schedule.left(learner.step):
                 before_start()
+                models.remove_weights(
+                    run_dir, models.LAST
+                )  # the checkpoint has them, until the end
                 run_folder.write(run_dir, folder, experiment, description)
                 beside = _beside(run_dir, folder, experiment, schedule, learner, checkpoints)
                 fit(learner, folder, experiment, schedule, beside)

@@ -129,7 +129,7 @@ def _check_is_run_folder(path: pathlib.Path) -> None:
     names = {
         entry.name
         for entry in path.iterdir()
-        if entry.is_dir() or not (entry.name.startswith(".") or entry.suffix in _LOG_SUFFIXES)
+        if not entry.name.startswith(".") and (entry.is_dir() or entry.suffix not in _LOG_SUFFIXES)
     }
     if names and not names & {models.DESCRIPTION, program.RUN_FLAGS, models.CHECKPOINTS}:
         raise ValueError(
