@@ -212,10 +212,10 @@ def test_scans_of_one_name_are_refused(text):
 
 
 def test_each_of_several_scans_has_its_labels_in_a_folder(tmp_path, monkeypatch):
-    monkeypatch.chdir(touch(tmp_path, "given/a.txt", "given/b c.npy", "given/d.npy", "given/d.txt"))
+    monkeypatch.chdir(touch(tmp_path, "given/a.txt", "given/b_c.npy", "given/d.npy", "given/d.txt"))
     like = ScanFile("", labels="given", up_axis="y")
     scans = output_folders(named_paths("a.ply,b c.ply"), "out", like)
-    assert [file.labels for file in scans.values()] == ["given/a.txt", "given/b c.npy"]
+    assert [file.labels for file in scans.values()] == ["given/a.txt", "given/b_c.npy"]
     assert {file.up_axis for file in scans.values()} == {"y"}
     like = dataclasses.replace(like, scores="features")
     touch(tmp_path, "given/a.npy")
