@@ -73,13 +73,13 @@ class ScanSettings:
     low_height: float = 1.1
     high_height: float = 1.7
     clearance: float = 0.25
-    stop_spacing: float = 1.3
+    stop_spacing: float = 1.0
     disparity_steps: float = 342.0
     disparity_noise: float = 0.5
     lateral_noise: float = 0.25
     grazing_angle: float = 12.0
     edge_step: float = 0.04
-    edge_loss: float = 0.35
+    edge_loss: float = 0.25
     dropout: float = 0.02
     pose_noise: float = 0.002
     warp: float = 0.004

@@ -215,7 +215,7 @@ _SHAPES: dict[str, tuple[tuple[float, ...], tuple[float, ...], tuple[Part, ...]]
     ),
     "hanging television": ((0.8, 0.08, 0.5), (1.3, 0.12, 0.75), _BOX),
     "whiteboard": ((1.0, 0.03, 0.8), (2.4, 0.05, 1.2), _BOX),
-    "picture": ((0.14, 0.03, 0.14), (0.45, 0.05, 0.45), _BOX),
+    "picture": ((0.16, 0.03, 0.16), (0.6, 0.05, 0.5), _BOX),
     "floor mat": ((0.5, 0.4, 0.015), (2.2, 1.6, 0.025), _BOX),
     "box": ((0.25, 0.25, 0.15), (0.55, 0.5, 0.45), _BOX),
     "bag": ((0.28, 0.18, 0.3), (0.5, 0.3, 0.5), _BOX),
@@ -223,6 +223,11 @@ _SHAPES: dict[str, tuple[tuple[float, ...], tuple[float, ...], tuple[Part, ...]]
     "clothes": ((0.25, 0.3, 0.06), (0.6, 0.6, 0.2), _BOX),
     "otherprop": ((0.08, 0.08, 0.1), (0.4, 0.35, 0.45), _BOX),
 }  # fmt: skip
+# How much wider, deeper and higher than a catalogue's models people have them.
+_LARGER = {
+    **{"chair": (1.22, 1.2, 1.0), "office chair": (1.12, 1.12, 1.0), "desk": (1.1, 1.1, 1.05)},
+    **{"bed": (1.15, 1.0, 1.2), "refrigerator": (1.0, 1.0, 1.1)},
+}
 # Where the lower edge of a parametric piece is that hangs, metres.
 _HANGING = {"wall sink": 0.55, "hanging television": 1.1, "whiteboard": 0.9, "radiator": 0.1}
 
@@ -241,7 +246,9 @@ def build(label: str, rng: Rng, catalogue: Catalogue = Catalogue()) -> Mesh:
     if label not in _SHAPES:
         raise ValueError(f"expected one of {sorted(_SHAPES)}, found '{label}'")
     drawn = catalogue.draw(rng, (label,), ("floor", "top", "wall"))
-    return _varied(drawn[1], rng) if drawn else _of_boxes(label, rng)
+    if not drawn:
+        return _of_boxes(label, rng)
+    return _varied(drawn[1], rng, _LARGER.get(label, (1.0, 1.0, 1.0)))
 
 
 def clutter(place: str, rng: Rng, catalogue: Catalogue = Catalogue()) -> Piece:
@@ -261,9 +268,9 @@ def clutter(place: str, rng: Rng, catalogue: Catalogue = Catalogue()) -> Piece:
     return Piece(label, _of_boxes("table lamp" if label == "lamp" else label, rng))
 
 
-def _varied(mesh: Mesh, rng: Rng) -> Mesh:
+def _varied(mesh: Mesh, rng: Rng, larger: Point = (1.0, 1.0, 1.0)) -> Mesh:
     """Returns the mesh at another size: people own other ones of its kind."""
-    scale = np.clip(rng.uniform(0.85, 1.2) * rng.normal(1, 0.04, 3), 0.8, 1.25)
+    scale = np.clip(rng.uniform(0.85, 1.2) * rng.normal(1, 0.04, 3), 0.8, 1.25) * larger
     mirror = rng.choice((-1.0, 1.0))
     faces = mesh.faces if mirror > 0 else mesh.faces[:, ::-1]
     return Mesh(mesh.vertices * scale * (mirror, 1, 1), faces, mesh.colors)
@@ -334,7 +341,7 @@ def blanket(bed: Mesh, rng: Rng) -> Mesh:
     middle = (bed.low + bed.high) / 2
     thick, over = rng.uniform(0.05, 0.14), rng.uniform(0.02, 0.06)
     first = rng.uniform(0.05, 0.4)
-    last = first + rng.uniform(0.15, 0.4)
+    last = first + rng.uniform(0.1, 0.3)
     inside = np.abs(bed.vertices[:, :2] - middle[:2]).max(axis=1) < 0.3 * width
     top = float(np.quantile(bed.vertices[inside, 2], 0.8)) if inside.any() else 0.5
     top = min(max(top, 0.3), 0.7)

@@ -107,7 +107,7 @@ def _chair(kit: Kit, chair: Piece, x: float, y: float, facing: float) -> Piece:
 
 def _draw_chair(kit: Kit, often: float) -> Piece:
     """Returns a chair for a table; `often` is how often it is an office chair."""
-    label = "office chair" if kit.maybe(often) else "armchair" if kit.maybe(0.12) else "chair"
+    label = "office chair" if kit.maybe(often) else "armchair" if kit.maybe(0.15) else "chair"
     return Piece(label, kit.build(label))
 
 
@@ -115,7 +115,7 @@ def _desks(kit: Kit) -> Group:
     """One or two desks side by side with chairs and screens."""
     pieces: list[Piece] = []
     x = 0.0
-    for _ in range(1 if kit.maybe(0.65) else 2):
+    for _ in range(1 if kit.maybe(0.5) else 2):
         desk = _beside(kit.build("desk"), x)
         middle = (desk.low[0] + desk.high[0]) / 2
         pieces.append(Piece("desk", desk))
@@ -128,9 +128,9 @@ def _desks(kit: Kit) -> Group:
                     screen = _stand(kit.build(label), middle + kit.rng.normal(0, 0.2))
                     back = desk.high[1] - 0.1 - kit.rng.uniform(0, 0.2)
                     pieces.append(Piece(label, _stand(screen, middle, back, desk.high[2])))
-        pieces += [*kit.clutter_on(desk, 2.5), *kit.clutter_under(desk)]
+        pieces += [*kit.clutter_on(desk, 1.5), *kit.clutter_under(desk)]
         x = desk.high[0] + kit.rng.choice((0.0, 0.0, 0.02))
-    if kit.maybe(0.3):
+    if kit.maybe(0.2):
         pieces.append(Piece("file cabinet", _beside(kit.build("file cabinet"), x + 0.02)))
     return Group(pieces)
 
@@ -141,7 +141,7 @@ def _dining(kit: Kit) -> Group:
     if kit.maybe(0.3):
         table = kit.build("round table")
         radius, count = table.high[0], int(rng.integers(2, 6))
-        pieces = [Piece("round table", table), *kit.clutter_on(table, 4.0)]
+        pieces = [Piece("round table", table), *kit.clutter_on(table, 2.0)]
         for angle in np.arange(count) * 2 * np.pi / count + rng.uniform(0, 1):
             reach = radius + rng.uniform(-0.15, 0.2)
             x, y = reach * np.sin(angle), -reach * np.cos(angle)
@@ -152,12 +152,12 @@ def _dining(kit: Kit) -> Group:
         table = table.turned(np.pi / 2)
     pieces = [Piece("table", table)]
     low, high = table.low, table.high
-    if kit.maybe(0.45):
+    if kit.maybe(0.6):
         second = table.moved((high[0] - low[0], rng.choice((0.0, 0.02)), 0))
         pieces.append(Piece("table", second))
         high = np.maximum(high, second.high)
     for piece in list(pieces):
-        pieces += [*kit.clutter_on(piece.mesh, 2.5), *kit.clutter_under(piece.mesh)]
+        pieces += [*kit.clutter_on(piece.mesh, 1.5), *kit.clutter_under(piece.mesh)]
     along = max(1, int((high[0] - low[0]) / rng.uniform(0.48, 0.6)))
     fill = rng.uniform(0.5, 1.0)
     for side, y in ((-1, low[1]), (1, high[1])):
@@ -225,7 +225,7 @@ def _sleeping(kit: Kit) -> Group:
         bed = _beside(kit.build("bed"), x)
         pieces.append(Piece("bed", bed))
         if bed.high[2] < 1.4:
-            if kit.maybe(0.85):
+            if kit.maybe(0.7):
                 pieces.append(Piece("blanket", furniture.blanket(bed, kit.rng)))
             for _ in range(int(kit.rng.integers(0, 3))):
                 pillow = kit.build("pillow").turned(-1.3, axis=0)
@@ -267,7 +267,7 @@ def _kitchen(kit: Kit) -> Group:
         at = rng.uniform(left + half, right - half)
         # Let into the counter: its rim lies on it.
         pieces.append(Piece("sink", _stand(basin, at, -0.04, height - 0.06)))
-    pieces += kit.clutter_on(top, 2.0)
+    pieces += kit.clutter_on(top, 1.0)
     if kit.maybe(0.75):
         upper = (start, end if kit.maybe(0.5) else start + (end - start) * rng.uniform(0.4, 0.9))
         tall, shallow = rng.uniform(0.5, 0.9), rng.uniform(0.3, 0.4)
@@ -279,7 +279,7 @@ def _kitchen(kit: Kit) -> Group:
 
 def _cut(left: float, right: float, kit: Kit) -> list[tuple[float, float]]:
     """Returns a run of cupboards as one piece, or in pieces side by side."""
-    count = 1 if kit.maybe(0.65) else max(1, round((right - left) / kit.rng.uniform(0.8, 1.6)))
+    count = 1 if kit.maybe(0.7) else max(1, round((right - left) / kit.rng.uniform(1.1, 1.8)))
     edges = np.linspace(left, right, count + 1)
     return [(float(a), float(b)) for a, b in itertools.pairwise(edges)]
 
@@ -409,6 +409,7 @@ AT_WALL: dict[str, Callable[[Kit], Group]] = {
     "cabinets": _rows("cabinet", 2),
     "wardrobes": _rows("wardrobe cabinet", 2),
     "shelf": _rows("shelf", 2),
+    "trash can": _rows("trash can", 3),
     "pictures": _pictures,
     "clutter": _clutter_at_wall,
     "on wall": _on_wall,
@@ -417,7 +418,7 @@ AT_WALL: dict[str, Callable[[Kit], Group]] = {
     **{
         label: _single(label)
         for label in (
-            *("dresser", "radiator", "trash can", "laundry hamper", "piano", "washing machine"),
+            *("dresser", "radiator", "laundry hamper", "piano", "washing machine"),
             *("bench", "crib", "side table", "refrigerator", "file cabinet", "ottoman"),
         )
     },
@@ -428,8 +429,12 @@ ANYWHERE: dict[str, Callable[[Kit], Group]] = {
     **{
         f"free {label}": _single(label, free=True)
         for label in (
-            *("armchair", "ottoman", "office chair", "chair", "side table", "stool", "floor mat"),
-            *("coffee table", "round table", "table", "desk", "couch", "trash can"),
+            *("armchair", "ottoman", "office chair", "chair", "stool", "floor mat"),
+            *("desk", "couch", "trash can"),
         )
+    },
+    **{
+        f"free {label}": _rows(label, 2)
+        for label in ("side table", "coffee table", "round table", "table")
     },
 }

@@ -40,9 +40,9 @@ _CONFUSIONS: dict[str, tuple[float, dict[str, float]]] = {
     "refrigerator": (2.2, {"door": 3, "cabinet": 3, "wall": 1}),
     "shower curtain": (1.2, {"curtain": 3, "wall": 2}),
     "toilet": (0.4, {"otherfurniture": 1, "chair": 1}),
-    "sink": (2.5, {"cabinet": 6, "counter": 2}),
+    "sink": (3.0, {"cabinet": 6, "counter": 2}),
     "bathtub": (0.7, {"sink": 1, "otherfurniture": 1, "cabinet": 1}),
-    "otherfurniture": (2.0, {"wall": 3, "table": 3, "cabinet": 2, "chair": 1}),
+    "otherfurniture": (2.6, {"wall": 4, "table": 4, "cabinet": 2, "chair": 1}),
     _CLUTTER: (1.0, {"wall": 4, "table": 2.2, "cabinet": 2.6, "window": 0.5, "chair": 0.5}),
 }
 

@@ -65,8 +65,8 @@ _USES: dict[str, dict[str, float]] = {
         **{"laundry hamper": 0.4, "built-in": 0.4, "free chair": 0.4, "cabinets": 0.3},
     },
     "working": {
-        **{"desks": 1.0, "bookshelves": 0.3, "file cabinet": 0.4, "free office chair": 0.5},
-        **{"cabinets": 0.6, "free desk": 0.1, "on wall": 0.4, "free chair": 0.4},
+        **{"desks": 1.0, "bookshelves": 0.3, "file cabinet": 0.25, "free office chair": 0.5},
+        **{"cabinets": 0.6, "free desk": 0.1, "wardrobes": 0.3, "on wall": 0.4, "free chair": 0.4},
     },
     "eating": {
         **{"kitchen": 0.7, "dining": 0.9, "free stool": 0.3, "built-in": 0.5},
@@ -93,14 +93,14 @@ _SHARES = {
 _LARGE = ("kitchen", "sleeping", "bathing", "seating", "washing", "desks", "dining", "built-in")
 # What any room may have, by a mean number; that of clutter is times the mess.
 _ANY = {
-    **{"pictures": 0.45, "radiator": 0.5, "trash can": 0.9, "free floor mat": 0.3},
+    **{"pictures": 0.8, "radiator": 0.5, "trash can": 0.9, "free floor mat": 0.3},
     **{
         "basin": 0.2,
-        "bench": 0.1,
+        "bench": 0.2,
         "chair row": 0.12,
         "built-in": 0.25,
         "free chair": 0.3,
-        "ottoman": 0.3,
+        "ottoman": 0.4,
     },
 }
 _CLUTTER = {"clutter": 1.8, "thing": 1.6, "on wall": 0.6}

@@ -211,7 +211,7 @@ def doors(rng: Rng) -> Group:
     width, height = rng.uniform(0.7, 0.95), rng.uniform(1.95, 2.15)
     # Two leaves in one frame, or two frames side by side.
     gap = 0.0 if rng.random() < 0.5 else rng.uniform(0.12, 0.25)
-    kind = rng.choice(("closed", "ajar", "open", "frame"), p=(0.25, 0.25, 0.15, 0.35))
+    kind = rng.choice(("closed", "ajar", "open", "frame"), p=(0.2, 0.25, 0.1, 0.45))
     color = furniture._pick(rng)
     pieces, holes = [], []
     for number in range(count):
@@ -219,9 +219,9 @@ def doors(rng: Rng) -> Group:
         hole = Hole(left, left + width, 0.0, height)
         holes.append(hole)
         bars = [
-            box((0.07, 0.16, height + 0.06), (left - 0.07, -0.04, 0), color),
-            box((0.07, 0.16, height + 0.06), (left + width, -0.04, 0), color),
-            box((width, 0.16, 0.07), (left, -0.04, height), color),
+            box((0.07, 0.1, height + 0.06), (left - 0.07, -0.04, 0), color),
+            box((0.07, 0.1, height + 0.06), (left + width, -0.04, 0), color),
+            box((width, 0.1, 0.07), (left, -0.04, height), color),
         ]
         if gap == 0.0 and count == 2:
             del bars[1 - number]
