@@ -226,7 +226,7 @@ _SHAPES: dict[str, tuple[tuple[float, ...], tuple[float, ...], tuple[Part, ...]]
 # How much wider, deeper and higher than a catalogue's models people have them.
 _LARGER = {
     **{"chair": (1.22, 1.2, 1.0), "office chair": (1.12, 1.12, 1.0), "desk": (1.1, 1.1, 1.05)},
-    **{"bed": (1.15, 1.0, 1.2), "refrigerator": (1.0, 1.0, 1.1)},
+    **{"bed": (1.15, 1.0, 1.2), "refrigerator": (1.0, 1.0, 1.1), "cabinet": (1.2, 1.0, 1.15)},
 }
 # Where the lower edge of a parametric piece is that hangs, metres.
 _HANGING = {"wall sink": 0.55, "hanging television": 1.1, "whiteboard": 0.9, "radiator": 0.1}

@@ -107,7 +107,7 @@ def _chair(kit: Kit, chair: Piece, x: float, y: float, facing: float) -> Piece:
 
 def _draw_chair(kit: Kit, often: float) -> Piece:
     """Returns a chair for a table; `often` is how often it is an office chair."""
-    label = "office chair" if kit.maybe(often) else "armchair" if kit.maybe(0.15) else "chair"
+    label = "office chair" if kit.maybe(often) else "armchair" if kit.maybe(0.25) else "chair"
     return Piece(label, kit.build(label))
 
 
@@ -120,7 +120,7 @@ def _desks(kit: Kit) -> Group:
         middle = (desk.low[0] + desk.high[0]) / 2
         pieces.append(Piece("desk", desk))
         if kit.maybe(0.85):
-            reach = desk.low[1] + kit.rng.uniform(-0.35, 0.1)
+            reach = desk.low[1] + kit.rng.uniform(-0.5, 0.0)
             pieces.append(_chair(kit, _draw_chair(kit, 0.7), middle, reach, np.pi))
         if desk.high[2] < 1.0:
             for label, chance in (("monitor", 0.5), ("laptop", 0.25)):
@@ -143,7 +143,7 @@ def _dining(kit: Kit) -> Group:
         radius, count = table.high[0], int(rng.integers(2, 6))
         pieces = [Piece("round table", table), *kit.clutter_on(table, 2.0)]
         for angle in np.arange(count) * 2 * np.pi / count + rng.uniform(0, 1):
-            reach = radius + rng.uniform(-0.15, 0.2)
+            reach = radius + rng.uniform(0.0, 0.35)
             x, y = reach * np.sin(angle), -reach * np.cos(angle)
             pieces.append(_chair(kit, chair, x, y, angle + np.pi))
         return Group(pieces)
@@ -158,14 +158,14 @@ def _dining(kit: Kit) -> Group:
         high = np.maximum(high, second.high)
     for piece in list(pieces):
         pieces += [*kit.clutter_on(piece.mesh, 1.5), *kit.clutter_under(piece.mesh)]
-    along = max(1, int((high[0] - low[0]) / rng.uniform(0.48, 0.6)))
+    along = max(1, int((high[0] - low[0]) / rng.uniform(0.62, 0.85)))
     fill = rng.uniform(0.5, 1.0)
     for side, y in ((-1, low[1]), (1, high[1])):
         for i in range(along):
             if kit.maybe(fill):
                 x = low[0] + (i + 0.5) * (high[0] - low[0]) / along
                 pieces.append(
-                    _chair(kit, chair, x, y + side * rng.uniform(-0.15, 0.3), np.pi * (side < 0))
+                    _chair(kit, chair, x, y + side * rng.uniform(0.0, 0.4), np.pi * (side < 0))
                 )
     for side, x in ((-1, low[0]), (1, high[0])):
         if kit.maybe(0.3 * fill):
@@ -178,7 +178,7 @@ def _chair_row(kit: Kit) -> Group:
     """Chairs in a row along a wall."""
     label = "chair" if kit.maybe(0.7) else "armchair"
     labels = [label] * int(kit.rng.integers(2, 6 if label == "chair" else 4))
-    return _row(kit, labels, (0.0, 0.0, 0.05))
+    return _row(kit, labels, (0.0, 0.05, 0.2))
 
 
 def _seating(kit: Kit) -> Group:
@@ -287,7 +287,7 @@ def _cut(left: float, right: float, kit: Kit) -> list[tuple[float, float]]:
 def _built_in(kit: Kit) -> Group:
     """A wall of built-in cupboards, low or high, in one piece or several."""
     rng = kit.rng
-    width, depth = rng.uniform(1.2, 3.5), rng.uniform(0.4, 0.65)
+    width, depth = rng.uniform(1.6, 3.8), rng.uniform(0.4, 0.65)
     height = rng.uniform(1.9, 2.3) if kit.maybe(0.5) else rng.uniform(0.7, 1.1)
     pieces = []
     for a, b in _cut(0.0, width, kit):
