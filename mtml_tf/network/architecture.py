@@ -11,10 +11,17 @@ voxel's object.
 
 The layers are written down here and nowhere else: `graph` reads where each of them runs.
 Every convolution has a bias, stride 1 and 'same' padding. Sizes in comments are for width 1.
+
+Beyond the grid lies empty space. With its bias a layer answers empty space with a constant, which
+padding with zeros would not continue: values would depend on where the grid ends. So up to the
+transposed convolution each tensor holds the difference from what it is in empty space, which zeros
+do continue, and each layer knows that constant from the weights. Inside the grid the values are
+those of the paper's layers; that they do not depend on its margin is ours.
 """
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 from absl import logging
 
@@ -25,31 +32,146 @@ STEM = "stem"
 DIRECTION_SIZE = 3
 
 
-class Conv3D(keras.layers.Conv3D):
-    """Keras' Conv3D, whose bias has the right gradient in bfloat16 too.
+# Values of tensors in empty space that are known already, by the name of what gives them.
+Known = dict[str, tf.Tensor]
+# What a tensor is in empty space: [channels].
+Constant = Callable[[Known], tf.Tensor]
 
+
+class Conv3D(keras.layers.Conv3D):
+    """Keras' Conv3D, in empty space where it is told what its input is there.
+
+    With `outside`, input and output are differences from what they are in empty space. Without it,
+    the layer is Keras' own, but for the gradient of its bias, which is right in bfloat16 too:
     Keras' own is summed in bfloat16 on a CPU, where adding 1 to 256 changes nothing.
     """
 
+    def __init__(self, *args: object, outside: Constant | None = None, **settings: object):
+        """Takes what Keras' Conv3D takes.
+
+        Args:
+            *args: of Keras' Conv3D.
+            outside: what the input is in empty space.
+            **settings: of Keras' Conv3D.
+        """
+        super().__init__(*args, **settings)
+        self.outside = outside
+
     def call(self, inputs: tf.Tensor) -> tf.Tensor:
         """Returns [B, X, Y, Z, filters] for inputs [B, X, Y, Z, channels]."""
-        if self.compute_dtype != "bfloat16":
-            return super().call(inputs)
-        return self.activation(_add_bias(self.convolution_op(inputs, self.kernel), self.bias))
+        return self.answer(self.convolution_op(inputs, self.kernel))
+
+    def answer(self, products: tf.Tensor) -> tf.Tensor:
+        """Returns the output where the convolution itself is done, [..., filters]."""
+        if self.outside is None:
+            return self.activation(_add_bias(products, self.bias) if self.use_bias else products)
+        return _relative(self.activation, products, lambda: self._before_activation({}))
+
+    def empty(self, known: Known) -> tf.Tensor:
+        """Returns what the output is in empty space."""
+        return self.activation(self._before_activation(known))
+
+    def _before_activation(self, known: Known) -> tf.Tensor:
+        taps = tf.reduce_sum(_for_sums(self.kernel), axis=[0, 1, 2])
+        return tf.linalg.matvec(taps, self.outside(known), transpose_a=True) + _for_sums(self.bias)
 
 
 class Conv3DTranspose(keras.layers.Conv3DTranspose):
-    """Keras' Conv3DTranspose with equal stride along each axis, for the reason of `Conv3D`."""
+    """Keras' Conv3DTranspose with equal stride along each axis, for the reasons of `Conv3D`.
+
+    With `outside`, only the input is a difference: behind this layer nothing is padded.
+    """
+
+    def __init__(self, *args: object, outside: Constant | None = None, **settings: object):
+        """Takes what `Conv3D` takes."""
+        super().__init__(*args, **settings)
+        self.outside = outside
 
     def call(self, inputs: tf.Tensor) -> tf.Tensor:
         """Returns [B, stride X, stride Y, stride Z, filters] for inputs [B, X, Y, Z, channels]."""
-        if self.compute_dtype != "bfloat16":
-            return super().call(inputs)
+        x = self._convolve(inputs)
+        if self.outside is None:
+            return self.activation(_add_bias(x, self.bias))
+        # The same for each step along x; broadcasting over every axis at once would be refused.
+        size = tf.shape(x)
+        repeats = tf.concat([[1], size[2:4] // self.strides[1:], [1]], axis=0)
+        step = tf.cast(tf.reshape(tf.tile(self.empty_pattern(), repeats), [-1]), x.dtype)
+        x = tf.reshape(tf.reshape(x, [-1, tf.size(step)]) + step, size)
+        return self.activation(tf.ensure_shape(x, [*[None] * 4, self.filters]))
+
+    def empty_pattern(self) -> tf.Tensor:
+        """Returns what the output is in empty space before the activation, with the bias.
+
+        An output of another place between two inputs takes other taps: [stride, stride, stride,
+        filters].
+        """
+        if self.outside is None:
+            return tf.broadcast_to(_for_sums(self.bias), [*self.strides, self.filters])
+        reach = -(-max(self.kernel_size) // self.strides[0])  # as far as it sees the grid's end
+        outside = self.outside({})
+        grid = tf.broadcast_to(outside, [1, *[2 * reach + 1] * 3, outside.shape[-1]])
+        middle = slice(reach * self.strides[0], (reach + 1) * self.strides[0])
+        return self._convolve(grid)[0, middle, middle, middle] + _for_sums(self.bias)
+
+    def _convolve(self, inputs: tf.Tensor) -> tf.Tensor:
         shape = tf.shape(inputs)
         size = tf.concat([shape[:1], self.strides * shape[1:4], [self.filters]], axis=0)
-        x = tf.nn.conv3d_transpose(inputs, self.kernel, size, self.strides, "SAME")
-        x = tf.ensure_shape(x, [*[None] * 4, self.filters])
-        return self.activation(_add_bias(x, self.bias))
+        kernel = tf.cast(self.kernel, inputs.dtype)
+        x = tf.nn.conv3d_transpose(inputs, kernel, size, self.strides, "SAME")
+        return tf.ensure_shape(x, [*[None] * 4, self.filters])
+
+
+class ReLU(keras.layers.Layer):
+    """ReLU of what differs from empty space by its input; so does its output."""
+
+    def __init__(self, outside: Constant, **settings: object):
+        """Takes what the input is in empty space, and settings of Keras' layers."""
+        super().__init__(**settings)
+        self.outside = outside
+
+    def call(self, inputs: tf.Tensor) -> tf.Tensor:
+        """Returns [..., channels] for inputs of the same shape."""
+        return _relative(tf.nn.relu, inputs, lambda: self.outside({}))
+
+    def empty(self, known: Known) -> tf.Tensor:
+        """Returns what the output is in empty space."""
+        return tf.nn.relu(self.outside(known))
+
+
+def _for_sums(values: tf.Tensor) -> tf.Tensor:
+    """Returns values in a type in which many can be added."""
+    values = tf.convert_to_tensor(values)
+    return tf.cast(values, tf.float32) if values.dtype == tf.bfloat16 else values
+
+
+def _relative(
+    activation: Callable[[tf.Tensor], tf.Tensor], x: tf.Tensor, constant: Callable[[], tf.Tensor]
+) -> tf.Tensor:
+    """Returns `activation(x + constant) - activation(constant)`."""
+    if activation is keras.activations.linear:
+        return x
+    shift = constant()
+    if activation in (keras.activations.relu, tf.nn.relu):
+        return _relative_relu(x, shift)
+    return _add_bias(activation(_add_bias(x, shift)), -activation(shift))
+
+
+@tf.custom_gradient
+def _relative_relu(
+    x: tf.Tensor, shift: tf.Tensor
+) -> tuple[tf.Tensor, Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]]:
+    """`relu(x + shift) - relu(shift)`, whose gradient keeps nothing but the output."""
+    floor = -tf.nn.relu(tf.cast(shift, x.dtype))
+    output = tf.nn.bias_add(tf.nn.relu(tf.nn.bias_add(x, tf.cast(shift, x.dtype))), floor)
+
+    def gradient(upstream: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        passed = tf.where(output > floor, upstream, tf.zeros_like(upstream))
+        axes = list(range(len(upstream.shape) - 1))
+        total, of_passed = (tf.reduce_sum(_for_sums(g), axis=axes) for g in (upstream, passed))
+        of_shift = of_passed - tf.where(shift > 0, total, tf.zeros_like(total))
+        return passed, tf.cast(of_shift, shift.dtype)
+
+    return output, gradient
 
 
 def _add_bias(x: tf.Tensor, bias: tf.Tensor) -> tf.Tensor:
@@ -60,10 +182,11 @@ def _add_bias(x: tf.Tensor, bias: tf.Tensor) -> tf.Tensor:
         x: tf.Tensor, bias: tf.Tensor
     ) -> tuple[tf.Tensor, Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]]:
         def gradient(upstream: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            total = tf.reduce_sum(tf.cast(upstream, tf.float32), axis=[0, 1, 2, 3])
+            axes = list(range(len(upstream.shape) - 1))
+            total = tf.reduce_sum(_for_sums(upstream), axis=axes)
             return upstream, tf.cast(total, bias.dtype)
 
-        return tf.nn.bias_add(x, bias), gradient
+        return tf.nn.bias_add(x, tf.cast(bias, x.dtype)), gradient
 
     return add(x, tf.convert_to_tensor(bias))  # as a variable it would be watched
 
@@ -182,6 +305,24 @@ def _check_precision(precision: str) -> None:
         )
 
 
+class _Space(NamedTuple):
+    """A tensor of the graph, as the difference from what it is in empty space."""
+
+    values: tf.Tensor
+    empty: Constant
+
+
+def _once(name: str, constant: Constant) -> Constant:
+    """Returns the same constant, which is computed once for each `Known`."""
+
+    def computed(known: Known) -> tf.Tensor:
+        if name not in known:
+            known[name] = constant(known)
+        return known[name]
+
+    return computed
+
+
 def build_network(
     config: NetworkConfig, native_dilation: bool = False, precision: str = "float32"
 ) -> keras.Model:
@@ -208,37 +349,47 @@ def build_network(
         policy = keras.mixed_precision.Policy(f"mixed_{precision}")
 
     def conv(
-        x: tf.Tensor,
+        x: _Space,
         name: str,
         filters: int,
         size: int = 3,
         dilation: int = 1,
         activation: str | None = None,
-    ) -> tf.Tensor:
-        layer = Conv3D if dilation == 1 else dilated_layer
-        return layer(
+    ) -> _Space:
+        layer = (Conv3D if dilation == 1 else dilated_layer)(
             config.filters(filters),
             size,
             dilation_rate=dilation,
             padding="same",
             activation=activation,
+            outside=x.empty,
             name=name,
             dtype=policy,
-        )(x)
+        )
+        return _Space(layer(x.values), _once(name, layer.empty))
 
-    def add(*tensors: tf.Tensor, name: str) -> tf.Tensor:
-        return keras.layers.Add(name=name, dtype=policy)(tensors)
+    def add(*spaces: _Space, name: str) -> _Space:
+        total = keras.layers.Add(name=name, dtype=policy)([space.values for space in spaces])
+        empties = [space.empty for space in spaces]
+        return _Space(total, lambda known: tf.add_n([empty(known) for empty in empties]))
 
-    def relu(x: tf.Tensor, name: str) -> tf.Tensor:
-        return keras.layers.ReLU(name=name, dtype=policy)(x)
+    def relu(x: _Space, name: str) -> _Space:
+        layer = ReLU(x.empty, name=name, dtype=policy)
+        return _Space(layer(x.values), _once(name, layer.empty))
+
+    def concatenate(spaces: Sequence[_Space], name: str) -> _Space:
+        joined = keras.layers.Concatenate(name=name, dtype=policy)([x.values for x in spaces])
+        return _Space(joined, lambda known: tf.concat([x.empty(known) for x in spaces], axis=-1))
 
     grid = keras.Input((None, None, None, config.input_channels), name="grid")
 
-    a = conv(grid, STEM, 16, size=7, activation="relu")  # [B, X, Y, Z, 16]
+    nothing = _Space(grid, lambda _: tf.zeros([config.input_channels], keras.backend.floatx()))
+    a = conv(nothing, STEM, 16, size=7, activation="relu")
+    # [B, X, Y, Z, 16]
     x = conv(a, "stem_conv_1", 32, activation="relu")
     x = conv(x, "stem_conv_2", 32)
     x = add(x, conv(a, "stem_skip", 32, size=1), name="stem_sum")  # [B, X, Y, Z, 32]
-    pooled = keras.layers.MaxPool3D(2, name="pool", dtype=policy)(x)  # [B, X/2, Y/2, Z/2, 32]
+    pooled = _Space(keras.layers.MaxPool3D(2, name="pool", dtype=policy)(x.values), x.empty)
 
     x = conv(pooled, "block_2_conv_1", 64, activation="relu")  # [B, X/2, Y/2, Z/2, 64]
     x = conv(x, "block_2_conv_2", 64)
@@ -257,15 +408,15 @@ def build_network(
     x = conv(x, "dilated_2_conv_2", 64, dilation=second)
     dilated_2 = add(x, dilated_1, name="dilated_2")
 
-    x = keras.layers.Concatenate(name="concat", dtype=policy)(
-        [dilated_2, dilated_1, block_3, block_2]
-    )
+    x = concatenate([dilated_2, dilated_1, block_3, block_2], name="concat")
     x = relu(x, name="join")  # [B, X/2, Y/2, Z/2, 256]
-    up = Conv3DTranspose(config.filters(256), 4, strides=2, padding="same", name="up", dtype=policy)
-    x = up(x)  # [B, X, Y, Z, 256]
-    x = conv(x, "head_1", 128, size=1, activation="relu")  # [B, X, Y, Z, 128]
-    x = conv(x, "head_2", 128, size=1, activation="relu")
+    # From here on values are not differences any more, and each voxel stands alone.
+    settings = {"padding": "same", "dtype": policy}
+    up = Conv3DTranspose(config.filters(256), 4, strides=2, outside=x.empty, name="up", **settings)
+    y = up(x.values)  # [B, X, Y, Z, 256]
+    for name in ("head_1", "head_2"):
+        y = Conv3D(config.filters(128), 1, activation="relu", name=name, **settings)(y)
     last = Conv3D(DIRECTION_SIZE + config.embedding_size, 1, name="head_3")
-    both = last(x)  # [B, X, Y, Z, 3 + E]
+    both = last(y)  # [B, X, Y, Z, 3 + E]
     outputs = {"embedding": both[..., DIRECTION_SIZE:], "direction": both[..., :DIRECTION_SIZE]}
     return keras.Model(grid, outputs, name="mtml")

@@ -11,16 +11,18 @@ import itertools
 from collections.abc import Collection
 
 from mtml_tf.backend import keras, tf
-from mtml_tf.network.architecture import Conv3D, Conv3DTranspose, DilatedConv3D
+from mtml_tf.network.architecture import Conv3D, Conv3DTranspose, DilatedConv3D, ReLU
 
 # Of a graph in which a value may depend on every voxel: no block is smaller than the whole grid.
 WHOLE_GRID = 1 << 31
 
-_CONVOLUTIONS = (Conv3D, DilatedConv3D, keras.layers.Conv3D)
+_OWN_CONVOLUTIONS = (Conv3D, DilatedConv3D)
+_CONVOLUTIONS = (*_OWN_CONVOLUTIONS, keras.layers.Conv3D)
 _TRANSPOSED = (Conv3DTranspose, keras.layers.Conv3DTranspose)
 _POOLINGS = (keras.layers.MaxPool3D, keras.layers.AveragePooling3D)
 # Layers that give each voxel what its own values tell, in training too.
 _POINTWISE = (
+    ReLU,
     *(keras.layers.Activation, keras.layers.ReLU, keras.layers.LeakyReLU, keras.layers.ELU),
     *(keras.layers.Add, keras.layers.Multiply, keras.layers.Dense, keras.layers.Dropout),
 )
@@ -160,6 +162,8 @@ class Graph:
 
     def _is_doubling(self, layer: keras.layers.Layer) -> bool:
         """Whether it is the one that `occupied.transposed_convolution` evaluates."""
+        if type(layer) is not Conv3DTranspose:
+            return False
         if (layer.kernel_size, layer.strides, layer.padding) != ((4,) * 3, (2,) * 3, "same"):
             return False
         if not layer.use_bias or layer.groups > 1 or layer.output_padding is not None:
@@ -185,7 +189,12 @@ def _is_plain(layer: keras.layers.Layer) -> bool:
 
 def _is_scattering(layer: keras.layers.Layer) -> bool:
     """Whether it is one that `occupied.scattered_convolution` evaluates."""
-    if not _is_plain(layer) or layer.padding != "same" or len(set(layer.kernel_size)) > 1:
+    if (
+        type(layer) not in _OWN_CONVOLUTIONS
+        or not _is_plain(layer)
+        or layer.padding != "same"
+        or len(set(layer.kernel_size)) > 1
+    ):
         return False
     return layer.kernel_size[0] >= 3 and layer.kernel_size[0] % 2 == 1
 

@@ -137,7 +137,7 @@ class VoxelNetwork(keras.Model):
             x = plan.stem(self._scatter(voxels, features, grid))
         else:
             x = occupied.scattered_convolution(voxels, features, grid, plan.stem.kernel)
-            x = plan.stem.activation(x + plan.stem.bias)  # [B, X, Y, Z, 16]
+            x = plan.stem.answer(x)  # [B, X, Y, Z, 16]
         for stage in plan.stages:
             x = self._run(stage, x)
         return self._run(lambda half: _values_at(plan, voxels, half), x)
@@ -149,18 +149,19 @@ class VoxelNetwork(keras.Model):
 
 def _values_at(plan: Plan, voxels: tf.Tensor, half: tf.Tensor) -> dict[str, tf.Tensor]:
     """The layers behind `half` [B, X/2, Y/2, Z/2, 256] at voxels [m, 4]: outputs [m, size]."""
-    last, kernel, bias = plan.up, plan.up.kernel, plan.up.bias
+    last, kernel, pattern = plan.up, plan.up.kernel, plan.up.empty_pattern()
     if plan.folded is not None:
         # No activation stands between the transposed convolution and the 1^3 layer behind it, so
         # their kernels fold into one, which halves the arithmetic: [4, 4, 4, in, out].
         last = plan.folded
         matrix = tf.reshape(last.kernel, last.kernel.shape[3:])
-        bias = tf.linalg.matvec(matrix, bias, transpose_a=True) + last.bias
+        pattern = tf.einsum("xyzo,oh->xyzh", pattern, tf.cast(matrix, pattern.dtype)) + last.bias
         kernel = tf.einsum("xyzoi,oh->xyzih", kernel, matrix)
     else:
         kernel = tf.einsum("xyzoi->xyzio", kernel)
-    kernel, bias = (tf.cast(weights, half.dtype) for weights in (kernel, bias))
-    x = last.activation(occupied.transposed_convolution(voxels, half, kernel) + bias)
+    kernel, pattern = (tf.cast(weights, half.dtype) for weights in (kernel, pattern))
+    x = occupied.transposed_convolution(voxels, half, kernel)
+    x = last.activation(x + tf.gather_nd(pattern, voxels[:, 1:] % 2))
     # One more, of zeros: a oneDNN convolution of no voxels at all has the shape of its input.
     x = tf.pad(x, [[0, 1], [0, 0]])
     outputs = plan.head(x[None, None, None])  # pointwise: the voxels may stand in a row
