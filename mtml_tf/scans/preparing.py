@@ -129,7 +129,9 @@ class Settings:
             scene = dataclasses.replace(scene, semantic_ids=unlabelled, instance_ids=None)
         try:
             scan.check_step(scene, self.voxel_size)
-            voxel_scene = voxels.voxelize(scene, self.voxel_size, self.classes, self._origin(scene))
+            voxel_scene = voxels.voxelize(
+                *(scene, self.voxel_size, self.classes, self._origin(scene)), with_points=True
+            )
             truth = None
             if scene.instance_ids is not None:
                 truth = ground_truth.ground_truth_ids(scene, self.classes)

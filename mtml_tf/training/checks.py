@@ -55,9 +55,9 @@ def _check_largest_batch(
 ) -> None:
     """Raises ValueError where the largest batch that may come could not be computed."""
     entries, count = folder.entries(split), experiment.data.batch_size
-    grid = largest_grid(entries, experiment.data, is_training)
-    owner = f"{grid}" + f" in a batch of {count}" * (count > 1)
     voxel_size = folder.scene(entries[0]).voxel_size
+    grid = largest_grid(entries, experiment.data, voxel_size, is_training)
+    owner = f"{grid}" + f" in a batch of {count}" * (count > 1)
     occupancy = max(entry.num_voxels for entry in entries) / math.prod(grid.shape)
     recompute = experiment.train.recompute and network.execution == "occupied"
     for_a_voxel = bytes_per_voxel(
