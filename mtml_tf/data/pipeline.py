@@ -186,6 +186,14 @@ def _drawn_shapes(shapes: np.ndarray, config: DataConfig, voxel_size: float) -> 
     return shapes
 
 
+def most_voxels(entries: Sequence[RecordEntry], config: DataConfig, training: bool = True) -> float:
+    """Returns about how many occupied voxels a scene may have, of surfaces that lie askew."""
+    growth = 1.0
+    if training:
+        growth = (1 + config.stretch) ** 2 * (math.sqrt(2) if config.rotations else 1)
+    return growth * max(entry.num_voxels for entry in entries)
+
+
 def training_scenes(entries: list[RecordEntry], config: DataConfig, step: int) -> list[str]:
     """Returns the names of the scenes in the training batch of number `step`."""
     examples = range(step * config.batch_size, (step + 1) * config.batch_size)
