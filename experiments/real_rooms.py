@@ -44,17 +44,8 @@ Array = np.ndarray
 Method = Callable[[VoxelScene], list[Instance]]
 
 NUM_TURNS = 8
-# Each turn is another angle within the quarter circle, and they lie all round the circle.
-_STEP = 5 / 32  # of a circle
-
-
-def turned(scene: Scene, turn: int) -> Scene:
-    """Returns a scan turned about the vertical axis; turn 0 leaves it as it is."""
-    angle = 2 * np.pi * _STEP * turn
-    cos, sin = np.cos(angle), np.sin(angle)
-    x, y, z = scene.vertices.T
-    vertices = np.stack([cos * x - sin * y, sin * x + cos * y, z], axis=1)
-    return dataclasses.replace(scene, vertices=vertices)
+# Radians. Each turn is another angle within the quarter circle, and they lie all round the circle.
+TURN = 2 * np.pi * 5 / 32
 
 
 def read_labelled_scans(scans_dir: str | pathlib.Path, classes: ClassSet) -> list[Scene]:
@@ -180,7 +171,7 @@ def main() -> None:
     for name, class_ids in labels.items():
         tables = [
             score(
-                [turned(scene, turn) for scene in scenes],
+                [scan.turned(scene, turn * TURN) for scene in scenes],
                 *(class_ids, methods, model.config, FLAGS.min_vertices),
             )
             for turn in program.progress(range(FLAGS.num_turns), f"turns, {name} labels")

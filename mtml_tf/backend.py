@@ -8,7 +8,6 @@ here and are the same in both.
 import importlib.util
 import os
 import sys
-import warnings
 
 # TensorFlow reads these variables when it is imported. Level 3 keeps quiet about CPU features and
 # libraries it would use on other machines; what goes wrong still comes as a Python exception.
@@ -30,12 +29,8 @@ ONEDNN_CAME_LATE = ONEDNN not in os.environ  # TensorFlow was imported before th
 _REMEDY = "install what requirements.txt names for this Python version (3.10 to 3.13)"
 
 
-def _check_versions() -> bool:
-    """Returns whether this is the first lane.
-
-    Raises:
-        ImportError: a TensorFlow before 2.15, or one whose Keras is not version 2.
-    """
+def _check_versions() -> None:
+    """Raises ImportError at a TensorFlow before 2.15, or one whose Keras is not version 2."""
     version = tuple(int(part) for part in tf.__version__.split(".")[:2])
     if version < (2, 15):
         raise ImportError(f"expected TensorFlow 2.15 or newer, found {tf.__version__}; {_REMEDY}")
@@ -45,56 +40,9 @@ def _check_versions() -> bool:
             f"expected Keras 2, found {keras_version} in TensorFlow {tf.__version__}; {_REMEDY}, "
             f"and import mtml_tf before TensorFlow or set TF_USE_LEGACY_KERAS=1"
         )
-    return version < (2, 16)
 
 
-_FIRST_LANE = _check_versions()
-
-
-def rotate_image(images: tf.Tensor, angle: tf.Tensor | float) -> tf.Tensor:
-    """Rotates images about their centre: nearest neighbour, 0 where nothing was.
-
-    Args:
-        images: int32 or float32 [B, H, W, C].
-        angle: float32, radians, counterclockwise where H points down and W to the right; a scalar
-            for all images, or [B].
-
-    Returns:
-        [B, H, W, C] of the same type. The same in both lanes.
-    """
-    return _rotate_by_addons(images, angle) if _FIRST_LANE else rotate_by_transform(images, angle)
-
-
-def _rotate_by_addons(images: tf.Tensor, angle: tf.Tensor | float) -> tf.Tensor:
-    # Imported here because it takes a second and warns that its development has ended, which is
-    # known and why there is a second lane.
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        import tensorflow_addons as tfa
-    return tfa.image.rotate(images, angle, interpolation="nearest", fill_value=0.0)
-
-
-def rotate_by_transform(images: tf.Tensor, angle: tf.Tensor | float) -> tf.Tensor:
-    """`rotate_image` by TensorFlow alone; in the same order of operations, so to the last bit."""
-    angle = tf.reshape(tf.cast(angle, tf.float32), [-1, 1])  # [B or 1, 1]
-    cos, sin = tf.cos(angle), tf.sin(angle)
-    last = tf.cast(tf.shape(images)[1:3] - 1, tf.float32)
-    last_y, last_x = last[0], last[1]
-    zero = tf.zeros_like(angle)
-    # Rows of the map from an output pixel (x, y) to its source, which keeps the centre in place.
-    to_source = [
-        *(cos, -sin, (last_x - (cos * last_x - sin * last_y)) / 2.0),
-        *(sin, cos, (last_y - (sin * last_x + cos * last_y)) / 2.0),
-        *(zero, zero),
-    ]
-    return tf.raw_ops.ImageProjectiveTransformV3(
-        images=images,
-        transforms=tf.concat(to_source, axis=1),
-        output_shape=tf.shape(images)[1:3],
-        fill_value=0.0,
-        interpolation="NEAREST",
-        fill_mode="CONSTANT",
-    )
+_check_versions()
 
 
 def gpu_memory_limits() -> dict[str, int]:

@@ -185,8 +185,18 @@ class DataConfig:
         batch_size: scenes a step, over all replicas.
         flips: mirror a training scene along x and along y, each with probability 0.5.
         rotations: turn a training scene about the vertical axis by any angle.
-        shifts: move a training scene by 0 or 1 voxel along each axis, so that no object learns
-            its place on the grid of half resolution. Not in the paper.
+        origins: begin the grid of a training scene anywhere within a voxel, so that no object
+            learns its place on the grid. Not in the paper.
+        stretch: multiply the sizes of a training scene by factors that differ from 1 by at most
+            so much, one for its height and another one for length and width. Not in the paper.
+        warp: bend a training scene smoothly, by at most so many metres along each axis, with
+            waves of 20 to 60 times that length. Not in the paper.
+        holes: leave out what lies in a few balls (0 to 5) of a training scene, of radii of at
+            most so many metres. Not in the paper.
+        unannotated: share of the objects of a training scene that lose instance and label, and so
+            are neither a target nor named in the input. Not in the paper.
+        crop: train on a window of at most so many voxels along x and y, at a random place of a
+            larger scene; 0 for whole scenes. Not in the paper.
         bucket_scenes: sort so many scenes of the random order by size before they are cut into
             batches, whose order is random again: scenes of a batch are then alike, and little is
             padded. 1 sorts nothing. Not in the paper.
@@ -200,12 +210,20 @@ class DataConfig:
     batch_size: int = 2
     flips: bool = True
     rotations: bool = True
-    shifts: bool = False
+    origins: bool = False
+    stretch: float = 0.0
+    warp: float = 0.0
+    holes: float = 0.0
+    unannotated: float = 0.0
+    crop: int = 0
     bucket_scenes: int = 1
     seed: int = 0
 
     def __post_init__(self) -> None:
         _require(self.batch_size >= 1, "a batch_size of at least 1", self.batch_size)
+        _require(0 <= self.stretch < 1, "a stretch of 0 to below 1", self.stretch)
+        _require_at_least_0(self, "warp", "holes", "crop")
+        _require(0 <= self.unannotated <= 1, "unannotated in 0..1", self.unannotated)
         _require(self.bucket_scenes >= 1, "bucket_scenes of at least 1", self.bucket_scenes)
         _require(0 <= self.seed < 1 << 32, "a seed of 0 to 4294967295", self.seed)
 

@@ -15,6 +15,8 @@ import numpy as np
 
 Array = np.ndarray
 
+CELLS = 4  # of a voxel along each axis
+
 
 def _check_rows(owner: str, count: int, **arrays: Array | None) -> None:
     """Raises ValueError unless every given array has `count` rows."""
@@ -101,6 +103,51 @@ class Scene:
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
+class Points:
+    """The scan of a voxelized scene, thinned: one point in each occupied cell of a voxel.
+
+    A voxel has 4 x 4 x 4 cells. Training voxelizes the points anew after it has turned and bent
+    them; voxels that are turned themselves would tear holes into surfaces. Features stay with the
+    voxels: a point has those of its voxel.
+
+    Attributes:
+        per_voxel: uint8 [M], how many points each voxel has, 1 to 64. The points are in the order
+            of their voxels' rows.
+        cells: uint8 [P], the cell of each point in its voxel: 16 x + 4 y + z, each from 0 to 3.
+        semantic_ids: int32 [P], the class id that most vertices of the cell have as input (0
+            unlabelled).
+        instance_ids: int32 [P] (0 none), or None where there is no ground truth.
+        true_ids: int32 [P], true class ids, where they are not the input; None where they are.
+        vertex_to_point: int32 [N], the row of each vertex's point; None in what is read from disk.
+
+    Raises:
+        ValueError: rows that do not match, a voxel without points, or a cell beyond 63.
+    """
+
+    per_voxel: Array
+    cells: Array
+    semantic_ids: Array
+    instance_ids: Array | None = None
+    true_ids: Array | None = None
+    vertex_to_point: Array | None = None
+
+    def __post_init__(self) -> None:
+        _check_rows(
+            "points",
+            int(self.per_voxel.sum(dtype=np.int64)),
+            cells=self.cells,
+            semantic_ids=self.semantic_ids,
+            instance_ids=self.instance_ids,
+            true_ids=self.true_ids,
+        )
+        if self.per_voxel.min(initial=1) < 1 or self.cells.max(initial=0) >= CELLS**3:
+            raise ValueError(
+                f"points: expected at least 1 in every voxel and cells from 0 to {CELLS**3 - 1}, "
+                f"found {self.per_voxel.min(initial=1)} and {self.cells.max(initial=0)}"
+            )
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
 class VoxelScene:
     """A voxelized scene: its occupied voxels only.
 
@@ -116,6 +163,8 @@ class VoxelScene:
         features: float32 [M, C], or None where the semantic ids are the input.
         vertex_to_voxel: int32 [N], the row of each vertex's voxel, or None where the voxels are
             all there is (the toy scenes).
+        points: the scan thinned to a quarter of the voxel, to train on; None where it is not
+            needed, or where the voxels are all there is.
 
     Raises:
         ValueError: rows that do not match, a coordinate outside the grid, or a voxel twice.
@@ -130,6 +179,7 @@ class VoxelScene:
     instance_ids: Array | None = None
     features: Array | None = None
     vertex_to_voxel: Array | None = None
+    points: Points | None = None
 
     def __post_init__(self) -> None:
         count = len(self.coordinates)
@@ -139,6 +189,7 @@ class VoxelScene:
             semantic_ids=self.semantic_ids,
             instance_ids=self.instance_ids,
             features=self.features,
+            points=None if self.points is None else self.points.per_voxel,
         )
         if count and (
             self.coordinates.min() < 0

@@ -11,6 +11,7 @@ FLOOR, BOX, TOWER = 2, 3, 7
 CLASSES = ClassSet((FLOOR, BOX, TOWER), ("floor", "box", "tower"), ("stuff", "thing", "thing"))
 NUM_FEATURES = 5
 _ARRAYS = ["coordinates", "semantic_ids", "instance_ids", "features", "vertex_to_voxel", "origin"]
+_POINT_ARRAYS = ["per_voxel", "cells", "semantic_ids", "instance_ids", "true_ids"]
 
 
 def box_scene(seed, name=None, grid_shape=(16, 16, 8), num_objects=3, with_features=False):
@@ -107,8 +108,12 @@ def assert_same_scene(found, expected):
     assert found.name == expected.name
     assert found.grid_shape == expected.grid_shape
     assert found.voxel_size == expected.voxel_size
-    for field in _ARRAYS:
-        a, b = getattr(found, field), getattr(expected, field)
+    assert (found.points is None) == (expected.points is None)
+    pairs = [(found, expected, field) for field in _ARRAYS]
+    if expected.points is not None:
+        pairs += [(found.points, expected.points, field) for field in _POINT_ARRAYS]
+    for one, other, field in pairs:
+        a, b = getattr(one, field), getattr(other, field)
         assert (a is None) == (b is None), field
         if b is not None:
             assert a.dtype == b.dtype, field

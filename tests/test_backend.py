@@ -4,13 +4,10 @@ import os
 import subprocess
 import sys
 
-import numpy as np
 import pytest
 
 from mtml_tf import backend
-from mtml_tf.backend import keras, tf
-
-RNG = np.random.default_rng(0)
+from mtml_tf.backend import keras
 
 
 def test_keras_is_version_2():
@@ -67,50 +64,6 @@ for _ in range(2):
     assert said.count(sentence) == early
 
 
-@pytest.mark.parametrize("dtype", [np.int32, np.float32])
-def test_a_quarter_turn_is_rot90(dtype):
-    images = RNG.integers(0, 100, (2, 6, 6, 3)).astype(dtype)
-    for turns in range(4):
-        rotated = backend.rotate_image(images, turns * np.pi / 2)
-        assert rotated.dtype == dtype
-        np.testing.assert_array_equal(rotated, np.rot90(images, turns, axes=(1, 2)))
-
-
-def test_each_image_turns_by_its_own_angle():
-    images = RNG.integers(1, 100, (2, 5, 5, 1)).astype(np.int32)
-    rotated = backend.rotate_image(images, np.array([0.0, np.pi], np.float32))
-    np.testing.assert_array_equal(rotated[0], images[0])
-    np.testing.assert_array_equal(rotated[1], images[1, ::-1, ::-1])
-
-
-def test_what_comes_from_outside_is_0():
-    rotated = backend.rotate_image(np.ones((1, 9, 9, 1), np.int32), np.pi / 4)
-    assert rotated[0, 0, 0, 0] == 0
-    assert rotated[0, 4, 4, 0] == 1
-
-
-def test_rotation_runs_inside_a_graph_of_unknown_shape():
-    rotate = tf.function(
-        backend.rotate_image,
-        input_signature=[
-            tf.TensorSpec([None, None, None, None], tf.int32),
-            tf.TensorSpec([], tf.float32),
-        ],
-    )
-    images = RNG.integers(0, 100, (1, 7, 4, 2)).astype(np.int32)
-    np.testing.assert_array_equal(rotate(images, 0.3), backend.rotate_image(images, 0.3))
-
-
-@pytest.mark.skipif(sys.version_info >= (3, 12), reason="tensorflow-addons is of the first lane")
-@pytest.mark.parametrize("shape", [(6, 6), (7, 7), (8, 5), (33, 40)])
-def test_both_lanes_rotate_alike_to_the_last_pixel(shape):
-    images = RNG.integers(0, 1000, (12, *shape, 2)).astype(np.int32)
-    angles = np.append(np.arange(4) * np.pi / 2, RNG.uniform(-7, 7, 8)).astype(np.float32)
-    np.testing.assert_array_equal(
-        backend._rotate_by_addons(images, angles), backend.rotate_by_transform(images, angles)
-    )
-
-
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
@@ -128,16 +81,3 @@ def test_an_unsupported_pair_is_refused_in_a_sentence(change, sentence):
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert run.returncode == 1
     assert sentence in run.stderr
-
-
-def test_rotating_warns_of_nothing():
-    code = "from mtml_tf import backend as b; b.rotate_image(b.tf.ones([1, 2, 2, 1]), 1.0)"
-    run = subprocess.run(
-        [sys.executable, "-W", "error::UserWarning", "-c", code],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert run.returncode == 0, run.stderr
-    assert "UserWarning" not in run.stderr
-    assert "ended development" not in run.stderr

@@ -42,7 +42,7 @@ def test_scenes_too_large_for_the_memory_are_refused_before_anything_is_written(
 def check(folder, execution, width, num_replicas=1):
     """Checks the scenes of a split `train` for a batch of 2, as they are."""
     experiment = quiet(epochs=1)
-    plain = dataclasses.replace(experiment.data, rotations=False, shifts=False, batch_size=2)
+    plain = dataclasses.replace(experiment.data, rotations=False, origins=False, batch_size=2)
     experiment = dataclasses.replace(experiment, data=plain)
     network = VoxelNetwork(NetworkConfig(3, width=width), execution)
     checks.check_scenes(folder, experiment, network, num_replicas)

@@ -127,6 +127,11 @@ def test_an_impossible_training_is_refused(settings, sentence):
     [
         ({"batch_size": 0}, "expected a batch_size of at least 1, found 0"),
         ({"bucket_scenes": 0}, "expected bucket_scenes of at least 1, found 0"),
+        ({"stretch": 1.0}, "expected a stretch of 0 to below 1, found 1.0"),
+        ({"unannotated": 1.1}, "expected unannotated in 0..1, found 1.1"),
+        ({"warp": -0.1}, "warp"),
+        ({"holes": -0.1}, "holes"),
+        ({"crop": -1}, "crop"),
         ({"seed": -1}, "expected a seed of 0 to 4294967295, found -1"),
         ({"seed": 1 << 32}, "expected a seed of 0 to 4294967295, found 4294967296"),
     ],

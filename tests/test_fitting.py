@@ -48,7 +48,7 @@ def test_a_step_that_memory_does_not_hold_is_told_in_one_sentence(tmp_path, monk
     monkeypatch.setattr(memory, "available_memory", lambda *_: 1 << 80)
     monkeypatch.setattr(run, "check_scenes", lambda *_: None)
     experiment = one_step()
-    still = dataclasses.replace(experiment.data, flips=False, rotations=False, shifts=False)
+    still = dataclasses.replace(experiment.data, flips=False, rotations=False, origins=False)
     sentence = rf"{data}: take a smaller .*: expected batches that fit into memory, found that"
     with eagerly(), pytest.raises(ValueError, match=sentence):
         run.train(str(data), str(tmp_path / "run"), dataclasses.replace(experiment, data=still))

@@ -57,7 +57,7 @@ def place(tmp_path_factory):
     result = run(
         "mtml_tf.train",
         *(f"--data_dir={folder / 'data'}", f"--run_dir={folder / 'run'}", "--width=0.125"),
-        *("--epochs=1", "--validation_split=val", "--ap_every=1", "--norotations", "--shifts"),
+        *("--epochs=1", "--validation_split=val", "--ap_every=1", "--norotations", "--origins"),
         *("--min_voxels=7", "--embedding_size=3"),
     )
     assert result.returncode == 0, result.stderr

@@ -1,6 +1,5 @@
 """Many scenes are prepared, in parallel, resumable, whatever befalls single ones."""
 
-import dataclasses
 import pathlib
 import subprocess
 import sys
@@ -15,6 +14,7 @@ from raw_scannet import (
     write_download,
     write_ids,
 )
+from scenes import assert_same_scene
 
 from mtml_tf import parallel
 from mtml_tf.scannet import layout, preparing, reader
@@ -103,8 +103,7 @@ def test_several_processes_give_what_one_gives(source, tmp_path):
     assert len(pairs[0]) == 2
     for (scene, truth), (other, other_truth) in zip(*pairs, strict=True):
         np.testing.assert_array_equal(truth, other_truth)
-        for field in dataclasses.fields(scene):
-            np.testing.assert_array_equal(getattr(scene, field.name), getattr(other, field.name))
+        assert_same_scene(other, scene)
 
 
 def test_what_no_one_foresaw_costs_one_scene_only(source, tmp_path, monkeypatch):

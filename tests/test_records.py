@@ -1,5 +1,6 @@
 """Tests of mtml_tf.data.records."""
 
+import dataclasses
 import json
 import math
 import re
@@ -21,9 +22,20 @@ from scenes import (
 from mtml_tf.backend import tf
 from mtml_tf.data.records import DataFolder, decode_record, encode_record
 from mtml_tf.data.writing import write_data_folder
-from mtml_tf.scene import VoxelScene
+from mtml_tf.scene import Points, VoxelScene
 from mtml_tf.scoring.benchmark_format import read_ground_truth
 from mtml_tf.scoring.ground_truth import ground_truth_ids
+
+
+@st.composite
+def points_of(draw, num_voxels):
+    """Points of a scene, whose ids take 1, 2 or 4 bytes."""
+    per_voxel = draw(arrays.arrays(np.uint8, num_voxels, elements=st.integers(1, 64)))
+    count = int(per_voxel.sum(dtype=int))
+    low, high = draw(st.sampled_from([(0, 255), (0, 65535), (-(2**31), 2**31 - 1)]))
+    ids = arrays.arrays(np.int32, count, elements=st.integers(low, high))
+    cells = arrays.arrays(np.uint8, count, elements=st.integers(0, 63))
+    return Points(per_voxel, draw(cells), draw(ids), draw(st.none() | ids), draw(st.none() | ids))
 
 
 @st.composite
@@ -52,6 +64,7 @@ def voxel_scenes(draw):
         instance_ids=draw(st.none() | ids),
         features=draw(st.none() | features),
         vertex_to_voxel=draw(st.none() | links),
+        points=draw(st.none() | points_of(count)),
     )
 
 
@@ -59,6 +72,43 @@ def voxel_scenes(draw):
 @hypothesis.settings(max_examples=60)
 def test_a_decoded_record_is_the_scene(scene):
     assert_same_scene(decode_record(encode_record(scene)), scene)
+
+
+def test_points_take_three_bytes_and_a_voxel_one():
+    """Where there are at most 255 classes and instances; and the names of four fields."""
+    scene = box_scene(0)
+    count = len(scene.coordinates)
+    points = Points(
+        per_voxel=np.full(count, 10, np.uint8),
+        cells=np.tile(np.arange(10, dtype=np.uint8), count),
+        semantic_ids=np.repeat(scene.semantic_ids, 10),
+        instance_ids=np.repeat(scene.instance_ids, 10),
+    )
+    added = len(encode_record(dataclasses.replace(scene, points=points)))
+    added -= len(encode_record(scene))
+    assert 0 < added - (count + 3 * 10 * count) < 150
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"per_voxel": np.array([2, 2], np.uint8)}, "points: expected 4 rows in cells, found 3"),
+        ({"per_voxel": np.array([3, 0], np.uint8)}, "at least 1 in every voxel"),
+        ({"cells": np.array([0, 1, 64], np.uint8)}, "cells from 0 to 63, found 1 and 64"),
+        ({"instance_ids": np.zeros(2, np.int32)}, "expected 3 rows in instance_ids, found 2"),
+    ],
+)
+def test_points_that_do_not_fit_are_refused(changes, sentence):
+    ids = np.zeros(3, np.int32)
+    given = Points(np.array([1, 2], np.uint8), np.array([0, 1, 2], np.uint8), ids)
+    with pytest.raises(ValueError, match=sentence):
+        dataclasses.replace(given, **changes)
+
+
+def test_points_are_those_of_the_voxels():
+    points = Points(*[np.ones(3, np.uint8)] * 3)
+    with pytest.raises(ValueError, match=r"expected \d+ rows in points, found 3"):
+        dataclasses.replace(box_scene(0), points=points)
 
 
 def test_a_grid_that_a_record_cannot_hold_is_refused():

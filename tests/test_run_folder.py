@@ -92,9 +92,11 @@ def test_a_setting_that_an_older_version_did_not_know_counts_as_unchanged(data, 
     shutil.copytree(run_dir, tmp_path / "run")
     path = tmp_path / "run" / "settings.json"
     settings = json.loads(path.read_text())
-    del settings["method"]["shifts"]
+    del settings["method"]["origins"]
     path.write_text(json.dumps(settings))
-    run_folder.check_goes_on(str(tmp_path / "run"), DataFolder(data), changed("data", shifts=False))
+    run_folder.check_goes_on(
+        str(tmp_path / "run"), DataFolder(data), changed("data", origins=False)
+    )
     path.unlink()
     run_folder.check_goes_on(str(tmp_path / "run"), DataFolder(data), changed("data", seed=9))
 
@@ -112,7 +114,7 @@ def test_settings_that_are_damaged_are_told(data, run_dir, tmp_path):
 
 def test_the_program_refuses_another_method(data, run_dir):
     flags = ["--train_split=two", "--width=0.125", "--dilations=1,2", "--embedding_size=3"]
-    result = run_program(*command(data, run_dir, *flags, "--shifts"))
+    result = run_program(*command(data, run_dir, *flags, "--origins"))
     assert result.returncode == 1
     assert result.stderr.splitlines()[-1] == (
         f"error: {run_dir}: expected --seed=1 as this run was begun with, found --seed=0; repeat "

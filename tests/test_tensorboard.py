@@ -182,22 +182,22 @@ def test_what_does_not_fit_is_refused():
 
 
 def test_hyperparameters_are_a_table_and_values_for_the_plugin(tmp_path):
-    settings = {"network": {"width": 0.5, "dilations": (1, 2)}, "split": "train", "shifts": True}
+    settings = {"network": {"width": 0.5, "dilations": (1, 2)}, "split": "train", "origins": True}
     write_hyperparameters(tmp_path, settings)
     events = read_events(tmp_path)
     (table,) = tf.make_ndarray(events["hyperparameters"][0].tensor).reshape(-1)
     assert table.decode().splitlines()[2:] == [
         "| dilations | 1,2 |",
-        "| shifts | True |",
+        "| origins | True |",
         "| split | train |",
         "| width | 0.5 |",
     ]
     content = events[hparams_metadata.SESSION_START_INFO_TAG][0].metadata.plugin_data.content
     values = hparams_metadata.parse_session_start_info_plugin_data(content).hparams
-    assert set(values) == {"width", "dilations", "split", "shifts"}
+    assert set(values) == {"width", "dilations", "split", "origins"}
     assert values["width"].number_value == 0.5
     assert values["dilations"].string_value == "1,2"
-    assert values["shifts"].bool_value is True
+    assert values["origins"].bool_value is True
 
 
 # --- When ----------------------------------------------------------------------------------------

@@ -1,6 +1,7 @@
 """Vertices to voxels and back: majorities, order, limits."""
 
 import collections
+import dataclasses
 import math
 
 import hypothesis
@@ -177,3 +178,57 @@ def test_devoxelize_refuses_voxels_without_vertices_and_wrong_counts():
     )
     with pytest.raises(ValueError, match="scene toy: expected a vertex_to_voxel index"):
         voxels.devoxelize(np.zeros(2), toy)
+
+
+# --- Points ------------------------------------------------------------------------------------
+
+# Two voxels of 1 m: three cells of the first (two vertices in one of them), one of the second.
+THINNED = scene(
+    [[0, 0, 0], [0.1, 0.2, 0.1], [0, 0.3, 0.8], [0.99, 0, 0.5], [1.5, 0.25, 0]],
+    labels=[3, 2, 2, 1, 3],
+    instances=[5, 4, 4, 9, 6],
+)
+
+
+def test_there_is_a_point_for_each_occupied_cell():
+    found = voxels.voxelize(THINNED, 1.0, CLASSES, with_points=True)
+    points = found.points
+    np.testing.assert_array_equal(points.per_voxel, [3, 1])
+    # 16 x + 4 y + z, in quarters of a voxel.
+    np.testing.assert_array_equal(points.cells, [0, 4 + 3, 3 * 16 + 2, 2 * 16 + 4])
+    np.testing.assert_array_equal(points.vertex_to_point, [0, 0, 1, 2, 3])
+    # Of 3 and 2 in the first cell the smaller; the table has no instances.
+    np.testing.assert_array_equal(points.semantic_ids, [2, 2, 1, 3])
+    np.testing.assert_array_equal(points.instance_ids, [4, 4, 0, 6])
+    assert points.true_ids is None
+    assert points.per_voxel.dtype == points.cells.dtype == np.uint8
+
+
+def test_points_are_kept_only_where_they_are_asked_for_and_change_nothing_else():
+    plain = voxels.voxelize(THINNED, 1.0, CLASSES)
+    assert plain.points is None
+    found = voxels.voxelize(THINNED, 1.0, CLASSES, with_points=True)
+    for name in ("coordinates", "semantic_ids", "instance_ids", "vertex_to_voxel"):
+        np.testing.assert_array_equal(getattr(found, name), getattr(plain, name))
+
+
+def test_points_without_instances_have_none():
+    bare = scene([[0, 0, 0]])
+    assert voxels.voxelize(bare, 1.0, with_points=True).points.instance_ids is None
+
+
+def test_another_input_is_that_of_the_points_too_and_the_true_ids_stay():
+    found = voxels.voxelize(THINNED, 1.0, CLASSES, with_points=True)
+    for given in ([1, 1, 3, 3, 2], [2, 2, 2, 2, 1]):  # an input may be replaced again
+        found = voxels.with_input(found, np.array(given, np.int32))
+        np.testing.assert_array_equal(found.points.semantic_ids, given[1:])
+        np.testing.assert_array_equal(found.points.true_ids, [2, 2, 1, 3])
+        np.testing.assert_array_equal(found.points.instance_ids, [4, 4, 0, 6])
+
+
+def test_the_input_of_points_read_from_disk_is_not_replaced():
+    found = voxels.voxelize(THINNED, 1.0, with_points=True)
+    points = dataclasses.replace(found.points, vertex_to_point=None)
+    read = dataclasses.replace(found, points=points)
+    with pytest.raises(ValueError, match="scene desk: expected points with a vertex_to_point"):
+        voxels.with_input(read, np.ones(5, np.int32))

@@ -13,9 +13,9 @@ import numpy as np
 from mtml_tf.backend import tf
 from mtml_tf.classes import ClassSet
 from mtml_tf.config import DataConfig
-from mtml_tf.data import augmentation
+from mtml_tf.data import augmentation, decoding, voxelizing
 from mtml_tf.data.records import DataFolder, RecordEntry
-from mtml_tf.scene import VoxelScene
+from mtml_tf.scene import CELLS, VoxelScene
 
 # Scenes whose grids differ by less than so many voxels along x are sorted by y.
 _ALIKE = 8
@@ -52,8 +52,8 @@ def make_dataset(
     """
     folder = data_dir if isinstance(data_dir, DataFolder) else DataFolder(data_dir)
     entries = folder.entries(split)
-    num_features = folder.scene(entries[0]).num_features
-    classes = folder.classes
+    first = folder.scene(entries[0])  # all are of one kind
+    num_features, voxel_size, classes = first.num_features, first.voxel_size, folder.classes
 
     if training:
         start = first_step * config.batch_size
@@ -74,13 +74,11 @@ def make_dataset(
         )
         return example, record
 
-    def decode(example: tf.Tensor, record: tf.Tensor) -> augmentation.Scene:
-        scene = _decode(tf.ensure_shape(record, []), num_features, classes)
+    def decode(example: tf.Tensor, record: tf.Tensor) -> decoding.Voxels:
+        record = tf.ensure_shape(record, [])
         if training:
-            # Apart from the seed of the order: the two must not be the same numbers.
-            seed = tf.stack([tf.constant(config.seed + 1, tf.int64), example])
-            scene = augmentation.augment(scene, seed, config)
-        return {**scene, "grid_shape": (scene["grid_shape"] + 1) // 2 * 2}
+            return draw(record, example, config, classes, num_features, voxel_size)
+        return _with_even_grid(decoding.decode_voxels(record, num_features, classes))
 
     dataset = examples.map(read, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
     dataset = dataset.map(decode, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
@@ -92,6 +90,36 @@ def make_dataset(
         },
     )
     return dataset.prefetch(tf.data.AUTOTUNE)
+
+
+def draw(
+    record: tf.Tensor,
+    example: tf.Tensor,
+    config: DataConfig,
+    classes: ClassSet,
+    num_features: int,
+    voxel_size: float,
+) -> decoding.Voxels:
+    """Returns a scene as training sees it as the example of a number.
+
+    Args:
+        record: string [], of `records.encode_record`.
+        example: int64 [].
+        config: augmentation and seed.
+        classes: the class set.
+        num_features: C; 0 where the class ids are the input.
+        voxel_size: metres.
+    """
+    # Apart from the seed of the order: the two must not be the same numbers.
+    seed = tf.stack([tf.constant(config.seed + 1, tf.int64), example])
+    within_voxels = augmentation.moves_within_voxels(config)
+    points = decoding.decode_points(record, num_features, within_voxels)
+    points = augmentation.augment(points, seed, config, voxel_size)
+    return _with_even_grid(voxelizing.voxelize(points, classes))
+
+
+def _with_even_grid(voxels: decoding.Voxels) -> decoding.Voxels:
+    return {**voxels, "grid_shape": (voxels["grid_shape"] + 1) // 2 * 2}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -118,30 +146,52 @@ class BatchGrid:
 
 
 def largest_grid(
-    entries: Sequence[RecordEntry], config: DataConfig, training: bool = True
+    entries: Sequence[RecordEntry], config: DataConfig, voxel_size: float, training: bool = True
 ) -> BatchGrid:
     """Returns a grid that holds any batch of the scenes.
 
     Args:
         entries: the scenes; those of a batch share the largest size along each axis.
         config: batch size and augmentation.
+        voxel_size: metres.
         training: see `make_dataset`.
     """
     shapes = np.array([entry.grid_shape for entry in entries], np.float64)
-    if training and config.rotations:
-        # Several scenes may lie along both axes; one is largest where it lies askew.
-        along, across = shapes[:, :1], shapes[:, 1:2]
-        askew = (along + across) / math.sqrt(2)
-        side = askew if config.batch_size == 1 else np.hypot(along, across)
-        shapes[:, :2] = np.ceil(side) + 1
-    if training and config.shifts:
-        shapes += 1
+    if training:
+        shapes = _drawn_shapes(shapes, config, voxel_size)
     rows = shapes.argmax(axis=0)
     if config.batch_size == 1:
         rows[:] = np.prod(shapes, axis=1).argmax()
     x_size, y_size, z_size = (int(size + size % 2) for size in shapes[rows, range(3)])
     x, y, z = (entries[row].name for row in rows)
     return BatchGrid((x_size, y_size, z_size), (x, y, z))
+
+
+def _drawn_shapes(shapes: np.ndarray, config: DataConfig, voxel_size: float) -> np.ndarray:
+    """Returns float64 [n, 3], whole: the largest grids that scenes of these grids are drawn on."""
+    if augmentation.moves_within_voxels(config):
+        # Between the middles of the outermost cells.
+        extents = (shapes - 1 / CELLS) * (1 + config.stretch)
+        if config.rotations:
+            # Several scenes may lie along both axes; one is largest where it lies askew.
+            along, across = extents[:, :1], extents[:, 1:2]
+            askew = (along + across) / math.sqrt(2)
+            extents[:, :2] = askew if config.batch_size == 1 else np.hypot(along, across)
+        extents += 2 * config.warp / voxel_size
+        turned_only = not (config.origins or config.stretch or config.warp)
+        # What is e long touches e + 2 voxels at most; turns leave heights on their grid.
+        shapes = np.where([False, False, turned_only], shapes, np.floor(extents) + 2)
+    if config.crop:
+        shapes[:, :2] = np.minimum(shapes[:, :2], config.crop)
+    return shapes
+
+
+def most_voxels(entries: Sequence[RecordEntry], config: DataConfig, training: bool = True) -> float:
+    """Returns about how many occupied voxels a scene may have, of surfaces that lie askew."""
+    growth = 1.0
+    if training:
+        growth = (1 + config.stretch) ** 2 * (math.sqrt(2) if config.rotations else 1)
+    return growth * max(entry.num_voxels for entry in entries)
 
 
 def training_scenes(entries: list[RecordEntry], config: DataConfig, step: int) -> list[str]:
@@ -230,33 +280,3 @@ def _shape_key(grid_shape: tuple[int, int, int]) -> int:
     column = x_size // _ALIKE
     # Up one column and down the next: no step from the longest grid to the shortest between them.
     return (column << 32) + (y_size if column % 2 == 0 else -y_size)
-
-
-def _decode(record: tf.Tensor, num_features: int, classes: ClassSet) -> augmentation.Scene:
-    """Parses what training needs of a record."""
-    text = tf.io.FixedLenFeature([], tf.string, default_value="")
-    parsed = tf.io.parse_single_example(
-        record,
-        {
-            "coordinates": text,
-            "semantic_ids": text,
-            "instance_ids": text,
-            "features": text,
-            "grid_shape": tf.io.FixedLenFeature([3], tf.int64),
-        },
-    )
-    coordinates = tf.reshape(tf.io.decode_raw(parsed["coordinates"], tf.uint16), [-1, 3])
-    instance_ids = tf.io.decode_raw(parsed["instance_ids"], tf.int32)
-    none = tf.zeros(tf.shape(coordinates)[:1], tf.int32)
-    scene = {
-        "coordinates": tf.cast(coordinates, tf.int32),
-        "instance_ids": tf.cond(tf.size(instance_ids) > 0, lambda: instance_ids, lambda: none),
-        "grid_shape": tf.cast(parsed["grid_shape"], tf.int32),
-    }
-    if num_features:
-        features = tf.io.decode_raw(parsed["features"], tf.float32)
-        scene["features"] = tf.reshape(features, [-1, num_features])
-    else:
-        semantic_ids = tf.io.decode_raw(parsed["semantic_ids"], tf.int32)
-        scene["channels"] = tf.gather(tf.constant(classes.channel_table), semantic_ids)
-    return scene

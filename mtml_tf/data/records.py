@@ -16,7 +16,7 @@ import dataclasses
 import hashlib
 import json
 import pathlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -24,7 +24,7 @@ import numpy as np
 from mtml_tf import replacing
 from mtml_tf.backend import tf
 from mtml_tf.classes import read_classes
-from mtml_tf.scene import VoxelScene
+from mtml_tf.scene import Points, VoxelScene
 from mtml_tf.scoring import benchmark_format
 
 SCHEMA_VERSION = 1
@@ -38,6 +38,14 @@ _ARRAYS: dict[str, tuple[str, int | None]] = {
     "features": ("<f4", None),
     "vertex_to_voxel": ("<i4", 0),
 }
+# Fields of points, and their names in a record. Ids take as many bytes as the largest one needs.
+_POINT_BYTES = {"per_voxel": "points_per_voxel", "cells": "point_cells"}
+_POINT_IDS = {
+    "semantic_ids": "point_semantic_ids",
+    "instance_ids": "point_instance_ids",
+    "true_ids": "point_true_ids",
+}
+_ID_TYPES = ("<u1", "<u2", "<i4")
 
 
 def encode_record(scene: VoxelScene) -> bytes:
@@ -69,6 +77,13 @@ def encode_record(scene: VoxelScene) -> bytes:
         array = getattr(scene, name)
         if array is not None:
             feature[name] = raw(np.ascontiguousarray(array, dtype).tobytes())
+    if scene.points is not None:
+        for field, name in _POINT_BYTES.items():
+            feature[name] = raw(getattr(scene.points, field).astype(np.uint8).tobytes())
+        for field, name in _POINT_IDS.items():
+            ids = getattr(scene.points, field)
+            if ids is not None:
+                feature[name] = raw(_compact(ids).tobytes())
     return tf.train.Example(features=tf.train.Features(feature=feature)).SerializeToString()
 
 
@@ -92,8 +107,29 @@ def decode_record(record: bytes) -> VoxelScene:
         grid_shape=tuple(feature["grid_shape"].int64_list.value),
         voxel_size=float(np.frombuffer(raw("voxel_size"), "<f8")[0]),
         origin=np.frombuffer(raw("origin"), "<f8"),
+        points=_decode_points({n: raw(n) for n in feature if n.startswith("point")}),
         **arrays,
     )
+
+
+def _compact(ids: np.ndarray) -> np.ndarray:
+    """Returns ids in the smallest of the types that holds them all."""
+    low, high = ids.min(initial=0), ids.max(initial=0)
+    fits = (t for t in _ID_TYPES if np.iinfo(t).min <= low and high <= np.iinfo(t).max)
+    return ids.astype(next(fits))
+
+
+def _decode_points(raw: Mapping[str, bytes]) -> Points | None:
+    """Returns the points of a record, None where it has none (toy scenes, older records)."""
+    if not raw:
+        return None
+    fields = {field: np.frombuffer(raw[name], np.uint8) for field, name in _POINT_BYTES.items()}
+    for field, name in _POINT_IDS.items():
+        if name in raw:
+            width = len(raw[name]) // max(len(fields["cells"]), 1)
+            dtype = next(t for t in _ID_TYPES if np.dtype(t).itemsize >= width)
+            fields[field] = np.frombuffer(raw[name], dtype).astype(np.int32)
+    return Points(**fields)
 
 
 @dataclasses.dataclass(frozen=True)

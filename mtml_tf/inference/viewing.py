@@ -9,7 +9,7 @@ import numpy as np
 from mtml_tf.backend import tf
 from mtml_tf.classes import THING, ClassSet
 from mtml_tf.config import DataConfig
-from mtml_tf.data import augmentation, pipeline
+from mtml_tf.data import pipeline
 from mtml_tf.data.records import DataFolder, RecordEntry
 from mtml_tf.drawing.pictures import class_colors, instance_colors
 from mtml_tf.drawing.view import SEMANTIC, TRUTH, View, class_legend, scan_view
@@ -161,27 +161,19 @@ def view_augmented(
     config = dataclasses.replace(config, batch_size=1)
     if scene_name:
         names = [scene_name] * num_draws
-        examples = [_draw(record, folder.classes, config, number) for number in range(num_draws)]
+        given = tf.constant(folder.record(entry))
+        kind = (folder.classes, record.num_features, record.voxel_size)
+        drawn = [
+            pipeline.draw(given, tf.constant(number, tf.int64), config, *kind)
+            for number in range(num_draws)
+        ]
+        examples = [{name: value.numpy() for name, value in each.items()} for each in drawn]
     else:
         entries = folder.entries(split)
         names = [pipeline.training_scenes(entries, config, step)[0] for step in range(num_draws)]
         dataset = pipeline.make_dataset(folder, split, config, num_steps=num_draws)
         examples = [{name: value.numpy()[0] for name, value in batch.items()} for batch in dataset]
     return _side_by_side(names, examples, folder.classes, record.voxel_size)
-
-
-def _draw(
-    record: VoxelScene, classes: ClassSet, config: DataConfig, number: int
-) -> dict[str, Array]:
-    """Returns a scene as it would be augmented as the example of this number."""
-    batch = pipeline.batch_of_one(record, classes)
-    instance_ids = record.instance_ids
-    if instance_ids is None:
-        instance_ids = np.zeros(len(record.coordinates), np.int32)
-    example = {name: value[0] for name, value in batch.items()}
-    example["instance_ids"] = tf.constant(instance_ids)
-    seed = tf.constant([config.seed + 1, number], tf.int64)
-    return {n: v.numpy() for n, v in augmentation.augment(example, seed, config).items()}
 
 
 def _side_by_side(

@@ -75,7 +75,8 @@ class Settings:
             scene, faults = reader.read_scene(source.path, label_table, self.align_axes)
             truth = reader.benchmark_ids(scene)
         labelled = reader.with_benchmark_classes(scene)
-        return voxels.voxelize(labelled, self.voxel_size, SCANNET20), truth, faults
+        voxel_scene = voxels.voxelize(labelled, self.voxel_size, SCANNET20, with_points=True)
+        return voxel_scene, truth, faults
 
 
 def find_scenes(

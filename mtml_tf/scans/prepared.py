@@ -18,7 +18,7 @@ import numpy as np
 from mtml_tf import files, parallel, program
 from mtml_tf.classes import ClassSet
 from mtml_tf.scans import semantic_input
-from mtml_tf.scene import VoxelScene
+from mtml_tf.scene import Points, VoxelScene
 
 Array = np.ndarray
 
@@ -32,6 +32,8 @@ _ARRAYS = (
     "features",
     "vertex_to_voxel",
 )
+_POINT_ARRAYS = ("per_voxel", "cells", "semantic_ids", "instance_ids", "true_ids")
+_CACHE_VERSION = 2  # 1 held no points
 
 
 @dataclasses.dataclass(frozen=True)
@@ -226,7 +228,7 @@ class _Worker:
             paths = [*paths, *semantic_input.find_files(self.preparation.semantic_dir, source.name)]
         stats = [(str(path), path.stat()) for path in paths if path.is_file()]
         described = [(path, stat.st_size, stat.st_mtime_ns) for path, stat in stats]
-        return json.dumps([settings_of(self.preparation), described])
+        return json.dumps([_CACHE_VERSION, settings_of(self.preparation), described])
 
 
 def _without_odd_features(outcomes: list[Outcome]) -> list[Outcome]:
@@ -267,6 +269,8 @@ def _write_prepared(
     }
     arrays = {name: getattr(scene, name) for name in _ARRAYS}
     arrays["truth"] = truth
+    if scene.points is not None:
+        arrays |= {f"points.{name}": getattr(scene.points, name) for name in _POINT_ARRAYS}
     present = {name: array for name, array in arrays.items() if array is not None}
     with files.writing_file(path, overwrite=True) as temporary, temporary.open("wb") as file:
         np.savez(file, header=np.array(json.dumps(header)), **present)
@@ -285,12 +289,16 @@ def _read_prepared(path: pathlib.Path) -> tuple[VoxelScene, Array | None]:
     with np.load(path, allow_pickle=False) as archive:
         header = json.loads(str(archive["header"]))
         arrays = {name: archive[name] for name in (*_ARRAYS, "truth") if name in archive}
+        of_points = {
+            name: archive[f"points.{name}"] for name in _POINT_ARRAYS if f"points.{name}" in archive
+        }
     truth = arrays.pop("truth", None)
     return (
         VoxelScene(
             name=header["name"],
             grid_shape=tuple(header["grid_shape"]),
             voxel_size=header["voxel_size"],
+            points=Points(**of_points) if of_points else None,
             **arrays,
         ),
         truth,

@@ -129,7 +129,9 @@ class Settings:
             scene = dataclasses.replace(scene, semantic_ids=unlabelled, instance_ids=None)
         try:
             scan.check_step(scene, self.voxel_size)
-            voxel_scene = voxels.voxelize(scene, self.voxel_size, self.classes, self._origin(scene))
+            voxel_scene = voxels.voxelize(
+                *(scene, self.voxel_size, self.classes, self._origin(scene)), with_points=True
+            )
             truth = None
             if scene.instance_ids is not None:
                 truth = ground_truth.ground_truth_ids(scene, self.classes)
@@ -146,11 +148,7 @@ class Settings:
         scene = dataclasses.replace(scene, name=scene.name + self.suffix)
         if not self.turn:
             return scene
-        angle = np.radians(self.turn) * self._rng(scene).uniform(-1, 1)
-        cos, sin = np.cos(angle), np.sin(angle)
-        x, y, z = scene.vertices.T
-        turned = np.stack([cos * x - sin * y, sin * x + cos * y, z], axis=1)
-        return dataclasses.replace(scene, vertices=turned)
+        return scan.turned(scene, np.radians(self.turn) * self._rng(scene).uniform(-1, 1))
 
     def _rng(self, scene: Scene) -> np.random.Generator:
         return np.random.default_rng(

@@ -6,7 +6,7 @@ import math
 import numpy as np
 
 from mtml_tf.classes import ClassSet
-from mtml_tf.scene import Instance, Scene, VoxelScene
+from mtml_tf.scene import CELLS, Instance, Points, Scene, VoxelScene
 
 _MAX_SIZE = 1 << 16  # along an axis; what a record of a data folder holds
 # Voxels of a grid, occupied or not. A hundred times a large building at 2 cm, and less than a room
@@ -19,6 +19,7 @@ def voxelize(
     voxel_size: float,
     classes: ClassSet | None = None,
     origin: np.ndarray | None = None,
+    with_points: bool = False,
 ) -> VoxelScene:
     """Sorts the vertices of a labelled scan into the voxels of a regular grid.
 
@@ -34,6 +35,7 @@ def voxelize(
             without instances get instance 0.
         origin: [3], metres, outer corner of voxel (0, 0, 0); the smallest x, y, z of the vertices
             by default. No vertex may lie below it.
+        with_points: keep the thinned scan as well, for training.
 
     Returns:
         The occupied voxels in row-major order of their coordinates; the grid is as large as the
@@ -84,13 +86,11 @@ def voxelize(
         return_inverse=True,
     )
     vertex_to_voxel = vertex_to_voxel.reshape(-1)
-    semantic_ids = _majority(vertex_to_voxel, scene.semantic_ids, len(keys))
-    instance_ids = None
-    if scene.instance_ids is not None:
-        agree = scene.semantic_ids == semantic_ids[vertex_to_voxel]
-        instance_ids = _majority(vertex_to_voxel[agree], scene.instance_ids[agree], len(keys))
-        if classes is not None:
-            instance_ids[~classes.is_thing(semantic_ids)] = 0
+    semantic_ids, instance_ids = _labels(vertex_to_voxel, scene, len(keys), classes)
+    points = None
+    if with_points:
+        within = (scene.vertices - origin) / voxel_size - cells  # from 0 to 1
+        points = _thin(vertex_to_voxel, within, scene, len(keys), classes)
     features = None
     if scene.features is not None:
         features = _means(vertex_to_voxel, scene.features, len(keys))
@@ -104,6 +104,7 @@ def voxelize(
         instance_ids=instance_ids,
         features=features,
         vertex_to_voxel=vertex_to_voxel.astype(np.int32),
+        points=points,
     )
 
 
@@ -113,7 +114,7 @@ def with_input(
     """Replaces what the network sees of a scene; the instances, its target, stay as they are.
 
     A voxel gets the majority of its vertices' ids (of equally frequent ones the smallest) and the
-    mean of their features, as in `voxelize`.
+    mean of their features, as in `voxelize`; a point gets the majority of its cell.
 
     Args:
         voxel_scene: M voxels, N vertices.
@@ -121,7 +122,7 @@ def with_input(
         features: float32 [N, C], or None where the ids are the input.
 
     Raises:
-        ValueError: not one row a vertex, or a scene that is voxels only.
+        ValueError: not one row a vertex, or a scene that is voxels only or read from disk.
     """
     owner = f"scene {voxel_scene.name}"
     vertex_to_voxel, count = voxel_scene.vertex_to_voxel, len(voxel_scene.coordinates)
@@ -133,10 +134,24 @@ def with_input(
                 f"{owner}: expected {len(vertex_to_voxel)} rows of input, one a vertex, found "
                 f"{len(values)}"
             )
+    points = voxel_scene.points
+    if points is not None:
+        if points.vertex_to_point is None:
+            raise ValueError(
+                f"{owner}: expected points with a vertex_to_point index, found none; replace the "
+                "input before the scene is written"
+            )
+        groups = points.vertex_to_point.astype(np.int64)
+        points = dataclasses.replace(
+            points,
+            semantic_ids=_majority(groups, semantic_ids, len(points.cells)),
+            true_ids=points.semantic_ids if points.true_ids is None else points.true_ids,
+        )
     return dataclasses.replace(
         voxel_scene,
         semantic_ids=_majority(vertex_to_voxel.astype(np.int64), semantic_ids, count),
         features=None if features is None else _means(vertex_to_voxel, features, count),
+        points=points,
     )
 
 
@@ -165,6 +180,54 @@ def on_vertices(instance: Instance, scene: VoxelScene) -> Instance:
     is_member[instance.indices] = True
     vertices = np.flatnonzero(is_member[scene.vertex_to_voxel]).astype(np.int32)
     return Instance(instance.class_id, instance.score, vertices)
+
+
+def _thin(
+    vertex_to_voxel: np.ndarray,
+    within: np.ndarray,
+    scene: Scene,
+    num_voxels: int,
+    classes: ClassSet | None,
+) -> Points:
+    """Returns a point for each occupied cell of a voxel.
+
+    Args:
+        vertex_to_voxel: int64 [N].
+        within: float64 [N, 3], where each vertex lies in its voxel, 0 to 1 along each axis.
+        scene: N vertices, labelled.
+        num_voxels: M.
+        classes: see `voxelize`.
+    """
+    # A vertex just below the upper border of its voxel can be rounded onto it.
+    x, y, z = np.clip(np.floor(within * CELLS), 0, CELLS - 1).astype(np.int64).T
+    keys, vertex_to_point = np.unique(
+        ((vertex_to_voxel * CELLS + x) * CELLS + y) * CELLS + z, return_inverse=True
+    )
+    vertex_to_point = vertex_to_point.reshape(-1)
+    semantic_ids, instance_ids = _labels(vertex_to_point, scene, len(keys), classes)
+    voxels, cells = np.divmod(keys, CELLS**3)
+    return Points(
+        per_voxel=np.bincount(voxels, minlength=num_voxels).astype(np.uint8),
+        cells=cells.astype(np.uint8),
+        semantic_ids=semantic_ids,
+        instance_ids=instance_ids,
+        vertex_to_point=vertex_to_point.astype(np.int32),
+    )
+
+
+def _labels(
+    groups: np.ndarray, scene: Scene, num_groups: int, classes: ClassSet | None
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Returns the semantic and the instance ids of groups of vertices; see `voxelize`."""
+    given = np.asarray(scene.semantic_ids)
+    semantic_ids = _majority(groups, given, num_groups)
+    if scene.instance_ids is None:
+        return semantic_ids, None
+    agree = given == semantic_ids[groups]
+    instance_ids = _majority(groups[agree], scene.instance_ids[agree], num_groups)
+    if classes is not None:
+        instance_ids[~classes.is_thing(semantic_ids)] = 0
+    return semantic_ids, instance_ids
 
 
 def _majority(groups: np.ndarray, ids: np.ndarray, num_groups: int) -> np.ndarray:

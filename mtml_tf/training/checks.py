@@ -3,7 +3,7 @@
 import dataclasses
 import math
 
-from mtml_tf.data.pipeline import largest_grid
+from mtml_tf.data.pipeline import largest_grid, most_voxels
 from mtml_tf.data.records import DataFolder
 from mtml_tf.network.memory import bytes_per_voxel, check_grid, computes_on_gpu, in_words
 from mtml_tf.network.voxel_network import VoxelNetwork
@@ -55,10 +55,11 @@ def _check_largest_batch(
 ) -> None:
     """Raises ValueError where the largest batch that may come could not be computed."""
     entries, count = folder.entries(split), experiment.data.batch_size
-    grid = largest_grid(entries, experiment.data, is_training)
-    owner = f"{grid}" + f" in a batch of {count}" * (count > 1)
     voxel_size = folder.scene(entries[0]).voxel_size
-    occupancy = max(entry.num_voxels for entry in entries) / math.prod(grid.shape)
+    grid = largest_grid(entries, experiment.data, voxel_size, is_training)
+    owner = f"{grid}" + f" in a batch of {count}" * (count > 1)
+    num_voxels = most_voxels(entries, experiment.data, is_training)
+    occupancy = min(1.0, num_voxels / math.prod(grid.shape))
     recompute = experiment.train.recompute and network.execution == "occupied"
     for_a_voxel = bytes_per_voxel(
         network.config, occupancy, network.execution, is_training, recompute

@@ -170,7 +170,7 @@ def _method(experiment: Experiment) -> dict[str, Any]:
 
 
 def _as_flag(name: str, value: Any) -> str:
-    """Returns a setting as one types it: `--seed=1`, `--noshifts`, `--dilations=7,7`."""
+    """Returns a setting as one types it: `--seed=1`, `--noorigins`, `--dilations=7,7`."""
     if isinstance(value, bool):
         return f"--{name}" if value else f"--no{name}"
     if isinstance(value, list):
