@@ -38,7 +38,7 @@ def direction_coherency(proposals: Sequence[Array], coordinates: Array, directio
     owners, rows = members(proposals)
     places = coordinates[rows].astype(np.float64)
     to_centre = _means(owners, places, len(proposals))[owners] - places
-    cosines = np.einsum("td,td->t", _normalized(direction)[rows], _normalized(to_centre))
+    cosines = np.einsum("td,td->t", normalized(direction)[rows], normalized(to_centre))
     return np.clip(_means(owners, cosines[:, None], len(proposals))[:, 0], -1, 1)
 
 
@@ -171,7 +171,7 @@ def _means(owners: Array, values: Array, count: int) -> Array:
     return np.stack(sums, axis=1) / np.bincount(owners, minlength=count)[:, None]
 
 
-def _normalized(vectors: Array) -> Array:
+def normalized(vectors: Array) -> Array:
     """Returns float64 vectors [T, D] of length 1; a zero vector stays zero."""
     lengths = np.linalg.norm(vectors.astype(np.float64), axis=1, keepdims=True)
     return vectors / np.where(lengths > 0, lengths, 1)
