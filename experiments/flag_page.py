@@ -78,6 +78,7 @@ PAPER: dict[type, dict[str, str]] = {
         "direction_weight": "3.2, Post-processing",
         "feature_weight": "3.2, Post-processing",
         "size_weight": "3.2, Post-processing",
+        "learned_score": "-",
         "suppression_iou": "3.2, Post-processing",
         "min_voxels": "-",
         "min_score": "-",

@@ -25,13 +25,14 @@ from typing import Any
 import numpy as np
 from absl import flags
 
-from experiments.running import TITLES, encode_markdown
+from experiments.running import TITLES, Baseline, encode_markdown
 from mtml_tf import config_flags, files, program
 from mtml_tf.classes import SCANNET20, ClassSet
 from mtml_tf.config import SegmentConfig
 from mtml_tf.rooms.labeller import predict_scene
 from mtml_tf.scans import scan
 from mtml_tf.scans.preparing import find_scans
+from mtml_tf.scans.turning import turned
 from mtml_tf.scans.voxels import on_vertices, voxelize
 from mtml_tf.scene import Instance, Scene, VoxelScene
 from mtml_tf.scoring.average_precision import ApTable, average_precision
@@ -41,11 +42,12 @@ from mtml_tf.segmentation import baselines
 FLAGS = flags.FLAGS
 
 Array = np.ndarray
-Method = Callable[[VoxelScene], list[Instance]]
+# From a scan and its voxels to instances of vertices.
+Method = Callable[[Scene, VoxelScene], list[Instance]]
 
 NUM_TURNS = 8
-# Radians. Each turn is another angle within the quarter circle, and they lie all round the circle.
-TURN = 2 * np.pi * 5 / 32
+# Each turn is another angle within the quarter circle, and they lie all round the circle.
+TURN = 2 * np.pi * 5 / 32  # radians
 
 
 def read_labelled_scans(scans_dir: str | pathlib.Path, classes: ClassSet) -> list[Scene]:
@@ -78,7 +80,7 @@ def score(
     Args:
         scenes: with their true labels and instances.
         labels: for each scene int [N], the class ids that the methods get.
-        methods: from a voxelized scene to its instances, by name.
+        methods: by name.
         config: a `ModelConfig`: classes and voxel size.
         min_vertices: objects and predictions of fewer vertices do not count.
     """
@@ -87,7 +89,7 @@ def score(
         given = dataclasses.replace(scene, semantic_ids=class_ids, instance_ids=None)
         voxel_scene = voxelize(given, config.voxel_size, config.classes)
         for name, method in methods.items():
-            found[name].append([on_vertices(each, voxel_scene) for each in method(voxel_scene)])
+            found[name].append(method(given, voxel_scene))
     truths = [ground_truth_ids(scene, config.classes) for scene in scenes]
     return {
         name: average_precision(zip(truths, kept, strict=True), config.classes, min_vertices)
@@ -111,21 +113,31 @@ def encode_rows(labels: str, tables: Sequence[Mapping[str, ApTable]]) -> list[li
     return rows
 
 
-def methods_of(model: Any, fe_only: Any = None) -> dict[str, Method]:
+def methods_of(model: Any, fe_only: Any = None, *, num_views: int = 1) -> dict[str, Method]:
     """Returns the methods to compare, by name.
 
     Args:
         model: a multi-task `Model`.
         fe_only: one that was trained without direction; None leaves that row out.
+        num_views: at how many turns the networks see a scan.
     """
+    from mtml_tf.inference.prediction import segment_voxels
+
     things = model.config.classes.thing_ids
+
+    def of_voxels(baseline: Baseline) -> Method:
+        return lambda _, seen: [on_vertices(each, seen) for each in baseline(seen, things)]
+
+    def of_model(model: Any) -> Method:
+        return lambda scene, seen: segment_voxels(scene, seen, model, num_views)
+
     methods: dict[str, Method] = {
-        "segmentation_as_instance": lambda seen: baselines.segmentation_as_instance(seen, things),
-        "connected_components": lambda seen: baselines.connected_components(seen, things),
+        "segmentation_as_instance": of_voxels(baselines.segmentation_as_instance),
+        "connected_components": of_voxels(baselines.connected_components),
     }
     if fe_only is not None:
-        methods["fe_only"] = fe_only.segment
-    return {**methods, "multi_task": model.segment}
+        methods["fe_only"] = of_model(fe_only)
+    return {**methods, "multi_task": of_model(model)}
 
 
 def define_flags() -> None:
@@ -134,6 +146,7 @@ def define_flags() -> None:
     flags.DEFINE_string("model", "rooms", "A shipped model, or a run folder.")
     flags.DEFINE_string("fe_only", "", "Run folder of a model trained without direction, or none.")
     flags.DEFINE_float("label_noise", 1.0, "Strength of the errors of labels.", lower_bound=0.0)
+    flags.DEFINE_integer("views", 1, "As of mtml_tf.predict, within each turn.", lower_bound=1)
     flags.DEFINE_integer("num_turns", NUM_TURNS, "Turns of each scan.", lower_bound=1)
     flags.DEFINE_integer(
         "min_vertices", 100, "Smallest object and prediction that count, vertices.", lower_bound=1
@@ -157,7 +170,7 @@ def main() -> None:
         for path in (FLAGS.model, FLAGS.fe_only)
         if path
     )
-    methods = methods_of(model, *others)
+    methods = methods_of(model, *others, num_views=FLAGS.views)
     scenes = read_labelled_scans(FLAGS.scans_dir, model.config.classes)
     labels = {"true": [np.asarray(scene.semantic_ids) for scene in scenes]}
     if FLAGS.label_noise:
@@ -171,7 +184,7 @@ def main() -> None:
     for name, class_ids in labels.items():
         tables = [
             score(
-                [scan.turned(scene, turn * TURN) for scene in scenes],
+                [turned(scene, turn * TURN) for scene in scenes],
                 *(class_ids, methods, model.config, FLAGS.min_vertices),
             )
             for turn in program.progress(range(FLAGS.num_turns), f"turns, {name} labels")

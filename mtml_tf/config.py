@@ -7,6 +7,7 @@ the authors' code or our own, and the field says which.
 import dataclasses
 import math
 from collections.abc import Mapping
+from typing import Any
 
 EXECUTIONS = ("occupied", "dense")
 PRECISIONS = ("float32", "bfloat16")
@@ -111,6 +112,8 @@ class SegmentConfig:
         probability_ids: class ids of the columns of the scenes' features where these are class
             probabilities: a proposal then gets the thing of the largest sum. Empty where they are
             not: it gets the label that most of its voxels have.
+        score_trees: the learned score, as `learned_score.Trees.to_dict` gives it; None where
+            there is none.
         bandwidths: of the mean shift on the feature embedding, in units of the embedding. The
             paper takes several and names none; ours.
         propose_clusters: mean-shift clusters are proposals.
@@ -123,6 +126,8 @@ class SegmentConfig:
             mean (see `segmentation/scores.py`); 0 is 'FE only'. This and the next two are ours.
         feature_weight: exponent of the feature score in the final one.
         size_weight: exponent of the size score in the final one.
+        learned_score: the final score is the model's learned one, which
+            `experiments.learn_scores` makes, instead of the weighted mean. Ours.
         suppression_iou: a proposal whose intersection over union with a better one of the same
             class is larger is dropped. The paper names no value; ours.
         min_voxels: smaller proposals are dropped. Ours.
@@ -138,6 +143,7 @@ class SegmentConfig:
     thing_ids: tuple[int, ...]
     size_statistics: Mapping[int, tuple[float, float]] = dataclasses.field(default_factory=dict)
     probability_ids: tuple[int, ...] = ()
+    score_trees: Mapping[str, Any] | None = None
     bandwidths: tuple[float, ...] = (0.6, 1.0, 1.5)
     propose_clusters: bool = True
     propose_cluster_components: bool = True
@@ -147,6 +153,7 @@ class SegmentConfig:
     direction_weight: float = 2.0
     feature_weight: float = 0.5
     size_weight: float = 0.5
+    learned_score: bool = False
     suppression_iou: float = 0.3
     min_voxels: int = 10
     min_score: float = 0.0
@@ -168,6 +175,11 @@ class SegmentConfig:
             all(std > 0 for _, std in self.size_statistics.values()),
             "standard deviations above 0 in size_statistics",
             dict(self.size_statistics),
+        )
+        _require(
+            not self.learned_score or self.score_trees is not None,
+            "a model with a learned score (experiments.learn_scores makes it) for learned_score",
+            "none",
         )
         _require(self.connectivity in (6, 18, 26), "connectivity 6, 18 or 26", self.connectivity)
         _require(self.feature_threshold > 0, "a feature_threshold above 0", self.feature_threshold)

@@ -73,6 +73,12 @@ flags.DEFINE_enum("up_axis", "z", list(scan.UP_AXES), "The axis of the scan that
 flags.DEFINE_float(
     "scale", 1.0, "Metres that one of the scan's units is: 0.001 for millimetres.", lower_bound=1e-9
 )
+flags.DEFINE_integer(
+    "views",
+    1,
+    "At how many turns about the vertical axis the network sees a scan; as many times as long.",
+    lower_bound=1,
+)
 flags.DEFINE_bool("extras", True, "For a scan: a coloured PLY, a summary (JSON), a page (HTML).")
 flags.DEFINE_bool("html", True, "The page among the extras; it needs plotly.")
 flags.DEFINE_bool(
@@ -96,6 +102,11 @@ def main() -> None:
     for name in ("precision", "execution"):
         if FLAGS[name].present and FLAGS.saved_model:
             raise flags.Error(f"expected --{name} together with --run_dir or --model only")
+    if FLAGS.views > 1 and FLAGS.scan is None:
+        raise flags.Error(
+            "expected --views together with --scan only: the scenes of a data folder have voxels "
+            "but no vertices to turn"
+        )
     changed = config_flags.read_given(SegmentConfig, config_flags.FROM_DATA)
     reading = _how_to_read_scans()
     paths = [] if FLAGS.scan is None else scan_file.named_paths(FLAGS.scan)
@@ -133,7 +144,7 @@ def main() -> None:
         # A single scan is timed twice: the first pays for tracing the graph.
         for call in range(2 if FLAGS.timing and len(scans) == 1 else 1):
             for folder, count, seconds in prediction.predict_scans(
-                model, scans, FLAGS.overwrite or call > 0, FLAGS.extras, FLAGS.html
+                *(model, scans, FLAGS.overwrite or call > 0, FLAGS.extras, FLAGS.html, FLAGS.views)
             ):
                 times.append(seconds)
                 if call == 0:

@@ -143,6 +143,7 @@ def test_voxels_become_their_vertices():
         (["--scan=missing.ply"], 1, "missing.ply"),
         (["--data_dir={data}", "--scan=x.ply"], 2, "either --data_dir or --scan"),
         ([], 2, "either --data_dir or --scan"),
+        (["--data_dir={data}", "--views=2"], 2, "expected --views together with --scan only"),
         (["--data_dir={data}", "--connectivity=5"], 1, "connectivity 6, 18 or 26"),
     ],
 )

@@ -174,14 +174,6 @@ def test_single_precision_that_is_coarser_than_voxels_is_refused(tmp_path):
         scan.check_step(in_millimetres, 0.001)
 
 
-def test_a_turned_scan_has_x_where_y_was():
-    given = Scene("a", np.array([[1.0, 2.0, 3.0], [0.0, -1.0, 0.5]]), coordinate_step=0.25)
-    found = scan.turned(given, np.pi / 2)
-    np.testing.assert_allclose(found.vertices, [[-2, 1, 3], [1, 0, 0.5]], atol=1e-12)
-    assert found.coordinate_step == 0.25
-    np.testing.assert_array_equal(scan.turned(given, 0.0).vertices, given.vertices)
-
-
 def test_double_precision_is_fine_enough(tmp_path):
     write_far(tmp_path / "a.ply", np.float64)
     scene = scan.read_scan(tmp_path / "a.ply")

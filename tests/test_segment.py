@@ -115,6 +115,25 @@ def test_regular_sizes_are_preferred():
     assert truth(SCENE) <= as_sets(segment(SCENE, embedding, direction, config))
 
 
+def test_a_learned_score_takes_the_place_of_the_formula():
+    # One tree: 0.5, and 0.25 more for what has more than 100 voxels (column 2, the logarithm).
+    trees = {
+        **{"base": 0.5, "roots": [0], "column": [2, 0, 0], "threshold": [np.log(100), 0, 0]},
+        **{"right": [2, -1, -1], "value": [0, 0, 0.25]},
+    }
+    embedding, direction = perfect_outputs(SCENE)
+    learned = dataclasses.replace(CONFIG, learned_score=True, score_trees=trees)
+    pair, *others = segment(SCENE, embedding, direction, learned)
+    assert pair.score == 0.75
+    assert len(pair.indices) == 128  # the two boxes that touch
+    assert {i.score for i in others} == {0.5}
+    unused = dataclasses.replace(CONFIG, score_trees=trees)
+    formula = [i.score for i in segment(SCENE, embedding, direction, CONFIG)]
+    assert [i.score for i in segment(SCENE, embedding, direction, unused)] == formula
+    # Features alone are enough for it.
+    assert segment(SCENE, embedding, None, learned)[0].score == 0.75
+
+
 def test_stuff_takes_no_part():
     instances = segment(SCENE, *perfect_outputs(SCENE), CONFIG)
     rows = np.concatenate([instance.indices for instance in instances])

@@ -169,6 +169,15 @@ def test_a_room_in_millimetres_is_told_in_one_sentence():
     )
 
 
+def test_a_voxel_gets_the_mean_of_what_its_vertices_have():
+    found = voxels.voxelize(scene([[0, 0, 0], [1, 1, 1], [0.1, 0, 0]]), 0.5)
+    means = voxels.mean_on_voxels(np.array([[1.0, 8], [5, 6], [2, 4]]), found)
+    np.testing.assert_array_equal(means, [[1.5, 6], [5, 6]])
+    assert means.dtype == np.float32
+    with pytest.raises(ValueError, match="scene desk: expected 3 values, one a vertex, found 2"):
+        voxels.mean_on_voxels(np.zeros((2, 1)), found)
+
+
 def test_devoxelize_refuses_voxels_without_vertices_and_wrong_counts():
     found = voxels.voxelize(scene([[0, 0, 0], [1, 1, 1]]), 0.5)
     with pytest.raises(ValueError, match="expected 2 values, one a voxel, found 3"):

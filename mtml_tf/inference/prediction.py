@@ -17,13 +17,14 @@ from mtml_tf.drawing.pictures import instance_colors
 from mtml_tf.drawing.view import scan_view
 from mtml_tf.drawing.view_html import plotly_script, write_view
 from mtml_tf.inference.models import Model
-from mtml_tf.scans import scan, semantic_input
+from mtml_tf.scans import scan, semantic_input, turning
 from mtml_tf.scans.scan_file import ScanFile, read_labelled_scan
-from mtml_tf.scans.voxels import on_vertices, voxelize
+from mtml_tf.scans.voxels import devoxelize, mean_on_voxels, on_vertices, voxelize
 from mtml_tf.scene import Instance, Scene, VoxelScene
 from mtml_tf.scoring.benchmark_format import write_predictions
 from mtml_tf.scoring.folders import PREDICTIONS
 from mtml_tf.scoring.summary import best_instances, summarize
+from mtml_tf.segmentation.scores import normalized
 
 # The vertex property of the coloured scan.
 PREDICTED_INSTANCE = "predicted_instance"
@@ -36,20 +37,21 @@ _MAX_SPACING = 4  # voxels
 _SPACING_SAMPLE = 1000
 
 
-def segment_scan(scene: Scene, model: Model) -> list[Instance]:
+def segment_scan(scene: Scene, model: Model, num_views: int = 1) -> list[Instance]:
     """Segments a scan.
 
     Args:
         scene: a scan, in metres and z up, with a class id for each vertex, and the features that
             the model takes where it takes features.
         model: a trained model.
+        num_views: at how many turns the network sees the scan; see `predict_views`.
 
     Returns:
         Instances, best first; indices are rows of the scan's vertices.
 
     Raises:
-        ValueError: no scan, no labels, labels that the model does not know, or a scan that is too
-            large, such as one in millimetres.
+        ValueError: no scan, no labels, labels that the model does not know, a scan that is too
+            large, such as one in millimetres, or less than one view.
     """
     if not isinstance(scene, Scene):
         raise ValueError(
@@ -65,7 +67,55 @@ def segment_scan(scene: Scene, model: Model) -> list[Instance]:
         voxel_scene.voxel_size,
         100 * np.isin(voxel_scene.semantic_ids, segment.thing_ids).mean(),
     )
-    return _on_scan(model.segment(voxel_scene), voxel_scene)
+    return segment_voxels(scene, voxel_scene, model, num_views)
+
+
+def segment_voxels(
+    scene: Scene, voxel_scene: VoxelScene, model: Model, num_views: int = 1
+) -> list[Instance]:
+    """Segments a scan on voxels that are there already; see `segment_scan`."""
+    values = predict_views(scene, voxel_scene, model, num_views)
+    return _on_scan(model.segment_values(voxel_scene, *values), voxel_scene)
+
+
+def predict_views(
+    scene: Scene, voxel_scene: VoxelScene, model: Model, num_views: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Evaluates the network on a scan at several turns about the vertical axis.
+
+    Every view has a grid of its own. What is found on it comes to the voxels of the scan as it
+    stands through the vertices, of whose values a voxel gets the mean. A single view is the scan as
+    it stands.
+
+    Args:
+        scene: the scan, in metres and z up.
+        voxel_scene: its M voxels.
+        model: a trained model.
+        num_views: how many turns; it takes as many times as long.
+
+    Returns:
+        embedding: float32 [M, num_views * E], those of the views side by side, scaled so that the
+            square of a distance is the mean over the views; of one view, what the network gives.
+        direction: float32 [M, 3], the sum of the views' directions, each turned back and of
+            length 1; of one view, what the network gives.
+
+    Raises:
+        ValueError: see `voxelize_for`, and less than one view.
+    """
+    _, *others = turning.view_angles(num_views)
+    embedding, direction = model.predict(voxel_scene)
+    if not others:
+        return embedding, direction
+    embeddings, directions = [embedding], [normalized(direction)]
+    for angle in others:
+        view = voxelize_for(turning.turned(scene, angle), model)
+        embedding, direction = model.predict(view)
+        back = turning.turned_vectors(normalized(direction), -angle)
+        embeddings.append(mean_on_voxels(devoxelize(embedding, view), voxel_scene))
+        directions.append(mean_on_voxels(devoxelize(back, view), voxel_scene))
+    scale = np.float32(1 / math.sqrt(num_views))
+    joint = np.concatenate(embeddings, axis=1) * scale
+    return joint, np.sum(directions, axis=0).astype(np.float32)
 
 
 def _on_scan(instances: list[Instance], voxel_scene: VoxelScene) -> list[Instance]:
@@ -113,6 +163,7 @@ def predict_scans(
     overwrite: bool = False,
     extras: bool = True,
     html: bool = True,
+    num_views: int = 1,
 ) -> Iterator[tuple[pathlib.Path, int, timing.Seconds]]:
     """Segments scans one after another, each as `predict_scan` does; goes on after a bad one.
 
@@ -123,6 +174,7 @@ def predict_scans(
         overwrite: replace folders that exist.
         extras: write the extras too.
         html: with the pages.
+        num_views: see `segment_scan`.
 
     Yields:
         For each scan its folder, how many instances there are, and the seconds of each stage.
@@ -134,7 +186,7 @@ def predict_scans(
     failed = []
     for folder, scan_file in program.progress(scans.items(), "scans", len(scans)):
         try:
-            found = predict_scan(model, scan_file, folder, overwrite, extras, html)
+            found = predict_scan(model, scan_file, folder, overwrite, extras, html, num_views)
         except (ValueError, OSError, MemoryError) as error:
             if len(scans) == 1:
                 raise
@@ -157,6 +209,7 @@ def predict_scan(
     overwrite: bool = False,
     extras: bool = True,
     html: bool = True,
+    num_views: int = 1,
 ) -> tuple[int, timing.Seconds]:
     """Segments one scan and writes what was found.
 
@@ -173,6 +226,7 @@ def predict_scan(
         overwrite: replace a folder that exists.
         extras: write the extras too.
         html: with the page, which needs plotly.
+        num_views: see `segment_scan`.
 
     Returns:
         How many instances there are, and the seconds of each stage.
@@ -191,7 +245,7 @@ def predict_scan(
         with timing.stage("read the scan"):
             given = read_labelled_scan(scan_file, model.config.classes)
         metric = scan.in_metres(given, scan_file.up_axis, scan_file.scale)
-        instances = segment_scan(metric, model)
+        instances = segment_scan(metric, model, num_views)
         if not instances:
             logging.info("scan %s: 0 instances: %s", given.name, _why_nothing(metric, model))
         with timing.stage("write the masks"):

@@ -72,8 +72,11 @@ class Conv3D(keras.layers.Conv3D):
         return self.activation(self._before_activation(known))
 
     def _before_activation(self, known: Known) -> tf.Tensor:
+        bias = _for_sums(self.bias)
+        if self.outside is None:
+            return bias
         taps = tf.reduce_sum(_for_sums(self.kernel), axis=[0, 1, 2])
-        return tf.linalg.matvec(taps, self.outside(known), transpose_a=True) + _for_sums(self.bias)
+        return tf.linalg.matvec(taps, self.outside(known), transpose_a=True) + bias
 
 
 class Conv3DTranspose(keras.layers.Conv3DTranspose):
@@ -411,11 +414,12 @@ def build_network(
     x = concatenate([dilated_2, dilated_1, block_3, block_2], name="concat")
     x = relu(x, name="join")  # [B, X/2, Y/2, Z/2, 256]
     # From here on values are not differences any more, and each voxel stands alone.
-    settings = {"padding": "same", "dtype": policy}
-    up = Conv3DTranspose(config.filters(256), 4, strides=2, outside=x.empty, name="up", **settings)
+    up = Conv3DTranspose(
+        config.filters(256), 4, strides=2, padding="same", outside=x.empty, name="up", dtype=policy
+    )
     y = up(x.values)  # [B, X, Y, Z, 256]
     for name in ("head_1", "head_2"):
-        y = Conv3D(config.filters(128), 1, activation="relu", name=name, **settings)(y)
+        y = Conv3D(config.filters(128), 1, activation="relu", name=name, dtype=policy)(y)
     last = Conv3D(DIRECTION_SIZE + config.embedding_size, 1, name="head_3")
     both = last(y)  # [B, X, Y, Z, 3 + E]
     outputs = {"embedding": both[..., DIRECTION_SIZE:], "direction": both[..., :DIRECTION_SIZE]}

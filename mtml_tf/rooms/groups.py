@@ -247,9 +247,9 @@ def _kitchen(kit: Kit) -> Group:
         x = fridge.high[0] + rng.uniform(0.0, 0.06)
     start, end = x, x + rng.uniform(2.0, 5.2)
     spans = [(start, end)]
-    if kit.maybe(0.8) and end - start > 1.7:  # a stove cuts the run in two
-        stove = kit.build("stove" if kit.maybe(0.7) else "washing machine")
-        width = stove.high[0] - stove.low[0]
+    stove = kit.build("stove" if kit.maybe(0.7) else "washing machine")
+    width = stove.high[0] - stove.low[0]
+    if kit.maybe(0.8) and end - start > width + 1.0:  # it cuts the run in two
         at = rng.uniform(start + 0.5, end - 0.5 - width)
         pieces.append(Piece("stove", _beside(stove, at)))
         spans = [(start, at), (at + width, end)]

@@ -11,6 +11,7 @@ import numpy as np
 from mtml_tf.classes import ClassSet
 from mtml_tf.scans import prepared, scan, semantic_input, voxels
 from mtml_tf.scans.prepared import Source
+from mtml_tf.scans.turning import turned
 from mtml_tf.scene import Scene, VoxelScene
 from mtml_tf.scoring import ground_truth
 
@@ -148,7 +149,7 @@ class Settings:
         scene = dataclasses.replace(scene, name=scene.name + self.suffix)
         if not self.turn:
             return scene
-        return scan.turned(scene, np.radians(self.turn) * self._rng(scene).uniform(-1, 1))
+        return turned(scene, np.radians(self.turn) * self._rng(scene).uniform(-1, 1))
 
     def _rng(self, scene: Scene) -> np.random.Generator:
         return np.random.default_rng(

@@ -146,14 +146,6 @@ def in_metres(scene: Scene, up_axis: str = "z", scale: float = 1.0) -> Scene:
     )
 
 
-def turned(scene: Scene, angle: float) -> Scene:
-    """Returns a scan turned about the vertical axis by `angle`, radians, from x towards y."""
-    cos, sin = np.cos(angle), np.sin(angle)
-    x, y, z = scene.vertices.T
-    vertices = np.stack([cos * x - sin * y, sin * x + cos * y, z], axis=1)
-    return dataclasses.replace(scene, vertices=vertices)
-
-
 def check_step(scene: Scene, voxel_size: float) -> None:
     """Raises ValueError where a scan's file held coordinates too coarse for voxels, metres."""
     largest = np.abs(scene.vertices).max(initial=0)

@@ -124,22 +124,19 @@ def with_input(
     Raises:
         ValueError: not one row a vertex, or a scene that is voxels only or read from disk.
     """
-    owner = f"scene {voxel_scene.name}"
-    vertex_to_voxel, count = voxel_scene.vertex_to_voxel, len(voxel_scene.coordinates)
-    if vertex_to_voxel is None:
-        raise ValueError(f"{owner}: expected a vertex_to_voxel index, found a scene of voxels only")
+    vertex_to_voxel, count = _vertex_to_voxel(voxel_scene), len(voxel_scene.coordinates)
     for values in (semantic_ids, features):
         if values is not None and len(values) != len(vertex_to_voxel):
             raise ValueError(
-                f"{owner}: expected {len(vertex_to_voxel)} rows of input, one a vertex, found "
-                f"{len(values)}"
+                f"scene {voxel_scene.name}: expected {len(vertex_to_voxel)} rows of input, one a "
+                f"vertex, found {len(values)}"
             )
     points = voxel_scene.points
     if points is not None:
         if points.vertex_to_point is None:
             raise ValueError(
-                f"{owner}: expected points with a vertex_to_point index, found none; replace the "
-                "input before the scene is written"
+                f"scene {voxel_scene.name}: expected points with a vertex_to_point index, found "
+                "none; replace the input before the scene is written"
             )
         groups = points.vertex_to_point.astype(np.int64)
         points = dataclasses.replace(
@@ -161,15 +158,27 @@ def devoxelize(values: np.ndarray, voxel_scene: VoxelScene) -> np.ndarray:
     Raises:
         ValueError: not one value a voxel, or a scene that is voxels only.
     """
-    owner = f"scene {voxel_scene.name}"
-    if voxel_scene.vertex_to_voxel is None:
-        raise ValueError(f"{owner}: expected a vertex_to_voxel index, found a scene of voxels only")
-    if len(values) != len(voxel_scene.coordinates):
+    vertex_to_voxel, count = _vertex_to_voxel(voxel_scene), len(voxel_scene.coordinates)
+    if len(values) != count:
         raise ValueError(
-            f"{owner}: expected {len(voxel_scene.coordinates)} values, one a voxel, found "
-            f"{len(values)}"
+            f"scene {voxel_scene.name}: expected {count} values, one a voxel, found {len(values)}"
         )
-    return np.asarray(values)[voxel_scene.vertex_to_voxel]
+    return np.asarray(values)[vertex_to_voxel]
+
+
+def mean_on_voxels(values: np.ndarray, voxel_scene: VoxelScene) -> np.ndarray:
+    """Gives each voxel the mean of its vertices' values: [N, C] to float32 [M, C].
+
+    Raises:
+        ValueError: not one row a vertex, or a scene that is voxels only.
+    """
+    vertex_to_voxel, count = _vertex_to_voxel(voxel_scene), len(voxel_scene.coordinates)
+    if len(values) != len(vertex_to_voxel):
+        raise ValueError(
+            f"scene {voxel_scene.name}: expected {len(vertex_to_voxel)} values, one a vertex, "
+            f"found {len(values)}"
+        )
+    return _means(vertex_to_voxel, values, count)
 
 
 def on_vertices(instance: Instance, scene: VoxelScene) -> Instance:
@@ -180,6 +189,16 @@ def on_vertices(instance: Instance, scene: VoxelScene) -> Instance:
     is_member[instance.indices] = True
     vertices = np.flatnonzero(is_member[scene.vertex_to_voxel]).astype(np.int32)
     return Instance(instance.class_id, instance.score, vertices)
+
+
+def _vertex_to_voxel(voxel_scene: VoxelScene) -> np.ndarray:
+    """Returns int32 [N], the row of each vertex's voxel."""
+    if voxel_scene.vertex_to_voxel is None:
+        raise ValueError(
+            f"scene {voxel_scene.name}: expected a vertex_to_voxel index, found a scene of voxels "
+            "only"
+        )
+    return voxel_scene.vertex_to_voxel
 
 
 def _thin(

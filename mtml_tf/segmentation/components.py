@@ -30,11 +30,28 @@ def spatial_components(
     Raises:
         ValueError: another connectivity.
     """
+    first, second = neighbours(coordinates, connectivity)
+    count = len(coordinates)
+    if not count:
+        return np.zeros(0, np.int32)
+    if groups is not None:
+        same = groups[first] == groups[second]
+        first, second = first[same], second[same]
+    graph = sparse.coo_matrix((np.ones(len(first), bool), (first, second)), shape=(count, count))
+    _, labels = csgraph.connected_components(graph, directed=False)
+    _, first_rows, labels = np.unique(labels, return_index=True, return_inverse=True)
+    rank = np.empty(len(first_rows), np.int32)
+    rank[np.argsort(first_rows)] = np.arange(len(first_rows), dtype=np.int32)
+    return rank[labels]
+
+
+def neighbours(coordinates: Array, connectivity: int = 6) -> Array:
+    """Returns int64 [2, E], the rows of each pair of neighbours once; see `spatial_components`."""
     if connectivity not in _MOST_AXES:
         raise ValueError(f"expected connectivity 6, 18 or 26, found {connectivity}")
     count = len(coordinates)
     if not count:
-        return np.zeros(0, np.int32)
+        return np.zeros((2, 0), np.int64)
     places = coordinates.astype(np.int64) - coordinates.min(axis=0) + 1
     shape = places.max(axis=0) + 2  # a margin of 1, so that no step wraps around
     strides = np.array([shape[1] * shape[2], shape[2], 1])
@@ -49,13 +66,4 @@ def spatial_components(
         found = np.minimum(np.searchsorted(sorted_keys, wanted), count - 1)
         is_voxel = sorted_keys[found] == wanted
         pairs.append(np.stack([order[is_voxel], order[found[is_voxel]]]))
-    first, second = np.concatenate(pairs, axis=1)
-    if groups is not None:
-        same = groups[first] == groups[second]
-        first, second = first[same], second[same]
-    graph = sparse.coo_matrix((np.ones(len(first), bool), (first, second)), shape=(count, count))
-    _, labels = csgraph.connected_components(graph, directed=False)
-    _, first_rows, labels = np.unique(labels, return_index=True, return_inverse=True)
-    rank = np.empty(len(first_rows), np.int32)
-    rank[np.argsort(first_rows)] = np.arange(len(first_rows), dtype=np.int32)
-    return rank[labels]
+    return np.concatenate(pairs, axis=1)

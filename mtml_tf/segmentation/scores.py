@@ -37,9 +37,9 @@ def direction_coherency(proposals: Sequence[Array], coordinates: Array, directio
     """
     owners, rows = members(proposals)
     places = coordinates[rows].astype(np.float64)
-    to_centre = _means(owners, places, len(proposals))[owners] - places
-    cosines = np.einsum("td,td->t", _normalized(direction)[rows], _normalized(to_centre))
-    return np.clip(_means(owners, cosines[:, None], len(proposals))[:, 0], -1, 1)
+    to_centre = means(owners, places, len(proposals))[owners] - places
+    cosines = np.einsum("td,td->t", normalized(direction)[rows], normalized(to_centre))
+    return np.clip(means(owners, cosines[:, None], len(proposals))[:, 0], -1, 1)
 
 
 def feature_coherency(proposals: Sequence[Array], embedding: Array, threshold: float) -> Array:
@@ -57,9 +57,9 @@ def feature_coherency(proposals: Sequence[Array], embedding: Array, threshold: f
     """
     owners, rows = members(proposals)
     features = embedding[rows].astype(np.float64)
-    distances = np.linalg.norm(features - _means(owners, features, len(proposals))[owners], axis=1)
+    distances = np.linalg.norm(features - means(owners, features, len(proposals))[owners], axis=1)
     within = (distances <= threshold).astype(np.float64)
-    return _means(owners, within[:, None], len(proposals))[:, 0]
+    return means(owners, within[:, None], len(proposals))[:, 0]
 
 
 def size_score(
@@ -81,12 +81,20 @@ def size_score(
     Returns:
         float64 [P] in [0.011, 1].
     """
+    return np.exp(-(size_deviation(proposals, class_ids, statistics) ** 2) / 2)
+
+
+def size_deviation(
+    proposals: Sequence[Array],
+    class_ids: Array,
+    statistics: Mapping[int, tuple[float, float]],
+) -> Array:
+    """Returns float64 [P], the z of `size_score`, from -3 to 3; 0 without statistics."""
     sizes = np.array([len(indices) for indices in proposals], np.float64)
     known = np.array([int(class_id) in statistics for class_id in class_ids], bool)
     expected = np.array([statistics.get(int(i), (0.0, 1.0)) for i in class_ids]).reshape(-1, 2)
     deviation = (np.log(sizes) - expected[:, 0]) / expected[:, 1]
-    deviation = np.clip(deviation, -_MOST_DEVIATION, _MOST_DEVIATION)
-    return np.where(known, np.exp(-(deviation**2) / 2), 1.0)
+    return np.where(known, np.clip(deviation, -_MOST_DEVIATION, _MOST_DEVIATION), 0.0)
 
 
 def final_score(
@@ -165,13 +173,13 @@ def size_statistics(voxel_scenes: Iterable[VoxelScene]) -> dict[int, tuple[float
     }
 
 
-def _means(owners: Array, values: Array, count: int) -> Array:
+def means(owners: Array, values: Array, count: int) -> Array:
     """Returns float64 [count, D], the mean of the rows of `values` [T, D] that each owner has."""
     sums = [np.bincount(owners, column, count) for column in values.T]
     return np.stack(sums, axis=1) / np.bincount(owners, minlength=count)[:, None]
 
 
-def _normalized(vectors: Array) -> Array:
+def normalized(vectors: Array) -> Array:
     """Returns float64 vectors [T, D] of length 1; a zero vector stays zero."""
     lengths = np.linalg.norm(vectors.astype(np.float64), axis=1, keepdims=True)
     return vectors / np.where(lengths > 0, lengths, 1)

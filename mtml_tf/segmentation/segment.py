@@ -14,6 +14,7 @@ from mtml_tf import timing
 from mtml_tf.config import SegmentConfig
 from mtml_tf.scene import Instance, VoxelScene
 from mtml_tf.segmentation import scores
+from mtml_tf.segmentation.learned_score import Trees, describe_proposals
 from mtml_tf.segmentation.proposals import (
     find_proposals,
     majority_labels,
@@ -34,6 +35,7 @@ class Proposals:
         direction: float64 [P] in [-1, 1], direction coherency, or None without directions.
         feature: float64 [P] in [0, 1], feature coherency.
         size: float64 [P] in [0, 1], size score.
+        learned: float64 [P] in [0, 1], the learned score, or None where it is not in use.
     """
 
     indices: list[Array]
@@ -41,9 +43,15 @@ class Proposals:
     direction: Array | None
     feature: Array
     size: Array
+    learned: Array | None = None
 
     def final_score(self, config: SegmentConfig) -> Array:
-        """Returns float64 [P]; see `scores.final_score`, whose weights are those of `config`."""
+        """Returns float64 [P]: the learned score where there is one.
+
+        Otherwise see `scores.final_score`, whose weights are those of `config`.
+        """
+        if self.learned is not None:
+            return self.learned
         return scores.final_score(
             self.direction,
             self.feature,
@@ -107,15 +115,18 @@ def _score(
         )
     else:
         class_ids = majority_labels(indices, voxel_scene.semantic_ids)
-    return Proposals(
-        indices,
-        class_ids,
-        None
-        if direction is None
-        else scores.direction_coherency(indices, voxel_scene.coordinates, direction),
-        scores.feature_coherency(indices, embedding, config.feature_threshold),
-        scores.size_score(indices, class_ids, config.size_statistics),
-    )
+    coherency = None
+    if direction is not None:
+        coherency = scores.direction_coherency(indices, voxel_scene.coordinates, direction)
+    feature = scores.feature_coherency(indices, embedding, config.feature_threshold)
+    learned = None
+    if config.learned_score and config.score_trees is not None:
+        described = describe_proposals(
+            indices, class_ids, voxel_scene, coherency, feature, config.size_statistics
+        )
+        learned = Trees.from_dict(config.score_trees)(described)
+    size = scores.size_score(indices, class_ids, config.size_statistics)
+    return Proposals(indices, class_ids, coherency, feature, size, learned)
 
 
 def select(proposals: Proposals, config: SegmentConfig) -> list[Instance]:
