@@ -9,7 +9,7 @@ import pytest
 
 from mtml_tf.backend import keras, tf
 from mtml_tf.config import NetworkConfig
-from mtml_tf.network.architecture import DilatedConv3D, build_network
+from mtml_tf.network.architecture import DilatedConv3D, ReLU, build_network
 
 SMALL = NetworkConfig(input_channels=3, width=1 / 16)
 
@@ -213,3 +213,49 @@ def test_both_builds_give_the_same_values_with_the_same_weights():
     grid = np.random.default_rng(0).normal(size=(1, 20, 16, 18, 3)).astype(np.float32)
     for name, expected in plain(grid).items():
         np.testing.assert_allclose(native(grid)[name], expected, rtol=1e-4, atol=1e-6)
+
+
+def give_weights(network):
+    """Random ones, biases too, that keep values near 1."""
+    rng = np.random.default_rng(0)
+    weights = network.get_weights()
+    sizes = [np.prod(w.shape[:-1]) if w.ndim > 1 else 4 for w in weights]
+    network.set_weights(
+        [rng.normal(size=w.shape) / np.sqrt(n) for w, n in zip(weights, sizes, strict=True)]
+    )
+
+
+@pytest.mark.parametrize("native_dilation", [False, True])
+def test_an_empty_grid_has_one_answer_however_large(native_dilation):
+    """A margin adds what each layer says of empty space, and no border."""
+    config = NetworkConfig(3, width=1 / 16, dilations=(1, 2))
+    network = build_network(config, native_dilation)
+    give_weights(network)
+    outputs = network(np.zeros((2, 6, 4, 8, 3), np.float32))
+    for values in outputs.values():
+        assert np.abs(values).max() > 1e-3
+        pattern = values[0, :2, :2, :2]  # one a parity, of the transposed convolution
+        np.testing.assert_allclose(values, np.tile(pattern, (2, 3, 2, 4, 1)), rtol=1e-4, atol=1e-6)
+    empty = keras.Model(network.input, network.get_layer("join").output)
+    assert not empty(np.zeros((1, 6, 4, 8, 3), np.float32)).numpy().any()
+
+
+def test_values_far_from_the_grids_end_are_those_of_plain_layers():
+    """The layers hold differences from empty space, and tell the paper's values in the end."""
+    config = NetworkConfig(3, width=1 / 16, dilations=(1, 1))
+    network = build_network(config)
+    give_weights(network)
+    plain = build_network(config)
+    plain.set_weights(network.get_weights())
+    for layer in plain.layers:
+        if isinstance(layer, ReLU):
+            zeros = tf.zeros([layer.output.shape[-1]])
+            layer.outside = lambda _, zeros=zeros: zeros
+        elif hasattr(layer, "outside"):
+            layer.outside = None
+    grid = np.random.default_rng(1).normal(size=(1, 56, 56, 56, 3)).astype(np.float32)
+    expected, found = plain(grid), network(grid)
+    middle = slice(24, 32)  # beyond half the receptive field of 46 from the border
+    for name in found:
+        values, others = (x[name][0, middle, middle, middle] for x in (found, expected))
+        np.testing.assert_allclose(values, others, rtol=1e-3, atol=1e-4)

@@ -1,5 +1,7 @@
 """Tests of mtml_tf.network.voxel_network: both executions, and what a scene's values depend on."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from executions import (
@@ -149,6 +151,21 @@ def test_prediction_is_of_the_scene_alone_on_its_own_grid():
     alone = network(batch_of([small]))
     found = dict(zip(("embedding", "direction"), first, strict=True))
     assert_equal_outputs(found, {name: x.numpy()[0] for name, x in alone.items()})
+
+
+@pytest.mark.parametrize("margin", [1, 7, 20, 40])
+@pytest.mark.parametrize("execution", ["occupied", "dense"])
+def test_predictions_do_not_depend_on_the_margin(execution, margin):
+    network = VoxelNetwork(NetworkConfig(len(CLASSES), width=1 / 16, dilations=(1, 1)), execution)
+    give_random_weights(network)
+    model = model_of(network)
+    scene = box_scene(0, grid_shape=(8, 10, 8))
+    size = 8 + 2 * margin, 10 + 2 * margin, 8 + 2 * margin
+    moved = dataclasses.replace(
+        scene, coordinates=scene.coordinates + margin, grid_shape=size, origin=scene.origin - 1.0
+    )
+    for found, expected in zip(model.predict(moved), model.predict(scene), strict=True):
+        np.testing.assert_array_equal(found, expected)
 
 
 def test_prediction_refuses_input_of_another_length():

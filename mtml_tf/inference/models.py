@@ -22,7 +22,7 @@ from mtml_tf.inference.model_config import (
     write_model_config,
 )
 from mtml_tf.network.architecture import DIRECTION_SIZE
-from mtml_tf.network.blocks import Block, crop, split_grid
+from mtml_tf.network.blocks import Block, crop, split_grid, trim
 from mtml_tf.network.memory import available_memory, bytes_per_voxel, too_large
 from mtml_tf.network.voxel_network import VoxelNetwork, network_inputs
 from mtml_tf.scene import Instance, VoxelScene
@@ -61,7 +61,7 @@ class Model:
     network: VoxelNetwork
 
     def predict(self, scene: VoxelScene) -> tuple[np.ndarray, np.ndarray]:
-        """Evaluates the network on one scene, on the scene's own grid.
+        """Evaluates the network on one scene, on the smallest grid that holds it.
 
         A grid that memory does not hold is evaluated in blocks, with the same values.
 
@@ -87,7 +87,7 @@ class Model:
                 f"the model was trained with, found {channels}"
             )
         with timing.stage("network"):
-            return self._predict_as_memory_allows(scene)
+            return self._predict_as_memory_allows(trim(scene))
 
     def _predict_as_memory_allows(self, scene: VoxelScene) -> tuple[np.ndarray, np.ndarray]:
         """Evaluates the whole grid where memory allows, otherwise the blocks that it allows."""

@@ -75,6 +75,25 @@ def split_grid(grid_shape: Shape, reach: int, most_voxels: int) -> list[Block]:
     return _blocks(grid_shape, [int(index) + 1 for index in best], reach)
 
 
+def trim(scene: VoxelScene) -> VoxelScene:
+    """Returns a scene on the smallest even grid that holds it; the rows stay as they are.
+
+    So a scene has one answer, whatever grid it comes in. A scene without voxels stays as it is.
+    """
+    if not len(scene.coordinates):
+        return scene
+    first, last = scene.coordinates.min(axis=0), scene.coordinates.max(axis=0)
+    x, y, z = ((last - first) // 2 * 2 + 2).tolist()
+    if not first.any() and scene.grid_shape == (x, y, z):
+        return scene
+    return dataclasses.replace(
+        scene,
+        coordinates=scene.coordinates - first,
+        grid_shape=(x, y, z),
+        origin=scene.origin + first * scene.voxel_size,
+    )
+
+
 def crop(scene: VoxelScene, block: Block) -> tuple[VoxelScene, Array, Array]:
     """Cuts a block out of a scene.
 
