@@ -135,6 +135,16 @@ def model_of(network, classes=CLASSES):
     return Model(config, network)
 
 
+@pytest.mark.parametrize("execution", ["occupied", "dense"])
+def test_a_scene_has_its_own_values_beside_a_larger_one(execution):
+    network = VoxelNetwork(NetworkConfig(len(CLASSES), width=1 / 16), execution)
+    give_random_weights(network)
+    small = sparse_scene(0, (6, 8, 4), 60)
+    alone = network(batch_of([small]))
+    together = network(batch_of([small, sparse_scene(1, (20, 18, 12), 90)]))
+    assert_equal_outputs({name: x[:1, :60] for name, x in together.items()}, alone)
+
+
 def test_prediction_is_of_the_scene_alone_on_its_own_grid():
     """To the bit, whatever was predicted before; and the same as a batch of one."""
     network = VoxelNetwork(NetworkConfig(len(CLASSES), width=1 / 16))
@@ -203,7 +213,7 @@ def gradients_of(network, inputs):
     @tf.function
     def compute():
         with tf.GradientTape() as tape:
-            outputs = network(inputs)
+            outputs = network(inputs, training=True)
             loss = tf.add_n([tf.reduce_sum(tf.sin(x)) for x in outputs.values()])
         return outputs, tape.gradient(loss, network.dense.trainable_variables)
 

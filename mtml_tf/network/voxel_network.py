@@ -90,14 +90,37 @@ class VoxelNetwork(keras.Model):
         most = max(scattered, self.graph.elements_per_voxel(on_grid))
         return int((_TOO_MANY_ELEMENTS - 1) / most)
 
-    def call(self, inputs: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+    def call(
+        self, inputs: dict[str, tf.Tensor], training: bool | None = None
+    ) -> dict[str, tf.Tensor]:
         """Returns {"embedding": [B, M, E], "direction": [B, M, 3]}; 0 in padding rows.
 
         Args:
             inputs: `coordinates` int32 [B, M, 3], -1 in padding rows; `channels` int32 [B, M],
                 the input channel of a voxel's class, below C (-1 unlabelled), or `features` float32
-                [B, M, C]; `grid_shape` int32 [B, 3], even. The batch's grid is the largest.
+                [B, M, C]; `grid_shape` int32 [B, 3], even.
+            training: the scenes of the batch share its largest grid, whose computation is one.
+                Otherwise each scene is computed alone on its own grid, whatever lies beside it.
         """
+        if training:
+            return self._on_one_grid(inputs)
+        sizes = {"embedding": self.config.embedding_size, "direction": architecture.DIRECTION_SIZE}
+        dtype = keras.backend.floatx()
+        return tf.map_fn(
+            lambda scene: {
+                name: values[0]
+                for name, values in self._on_one_grid(
+                    {name: value[None] for name, value in scene.items()}
+                ).items()
+            },
+            {name: tf.convert_to_tensor(value) for name, value in inputs.items()},
+            fn_output_signature={
+                n: tf.TensorSpec([None, size], dtype) for n, size in sizes.items()
+            },
+        )
+
+    def _on_one_grid(self, inputs: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        """Returns what `call` does, computed on the largest grid of the batch."""
         coordinates = inputs["coordinates"]
         rows = tf.where(coordinates[..., 0] >= 0)  # [m, 2]
         voxels = tf.concat(
