@@ -60,7 +60,6 @@ class Labelled:
             seed = zlib.crc32(source.name.encode())
             strength = np.random.default_rng(seed).uniform(*self.strength)
             scene = voxels.with_input(scene, predict_scene(labelled, strength, seed))
-            scene = dataclasses.replace(scene, name=f"{scene.name}_predicted")
         return scene, reader.benchmark_ids(room)
 
 
@@ -70,8 +69,13 @@ def prepare(rooms_dir: pathlib.Path, data_dir: pathlib.Path) -> None:
     folder = str(rooms_dir)
 
     def prepared(sources: list[Source], *strengths: Strengths | None) -> Iterable[LabelledScene]:
-        for strength in strengths:
-            yield from parallel.map_processes(Labelled(folder, strength), sources, "rooms")
+        for copy, strength in enumerate(strengths):
+            for scene, truth in parallel.map_processes(
+                Labelled(folder, strength), sources, "rooms"
+            ):
+                # Only what is twice in a split needs a name that its raw files do not have.
+                name = f"{scene.name}_predicted" if copy else scene.name
+                yield dataclasses.replace(scene, name=name), truth
 
     splits = {
         "train": prepared(train, None, STRENGTHS),
