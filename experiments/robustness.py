@@ -217,6 +217,7 @@ def in_a_row(scenes: Sequence[LabelledScene], name: str) -> LabelledScene:
         name=name,
         grid_shape=(shift, int(shapes[:, 1].max()), int(shapes[:, 2].max())),
         features=None,
+        points=None,
         **{key: np.concatenate(arrays) for key, arrays in parts.items()},
     )
     return joined, np.concatenate(truths)
