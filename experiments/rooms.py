@@ -33,7 +33,8 @@ TRAINED = {
 VOXEL_SIZE = 0.1  # metres
 # Of label errors in training: from labels nearly as good as an annotator's to poor ones.
 STRENGTHS = (0.2, 1.6)
-
+# Ends the name of a room's second copy in a split; the first has the name of its raw files.
+PREDICTED = "_predicted"
 
 Strengths = tuple[float, float]
 
@@ -73,8 +74,7 @@ def prepare(rooms_dir: pathlib.Path, data_dir: pathlib.Path) -> None:
             for scene, truth in parallel.map_processes(
                 Labelled(folder, strength), sources, "rooms"
             ):
-                # Only what is twice in a split needs a name that its raw files do not have.
-                name = f"{scene.name}_predicted" if copy else scene.name
+                name = scene.name + PREDICTED if copy else scene.name
                 yield dataclasses.replace(scene, name=name), truth
 
     splits = {
