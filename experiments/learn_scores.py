@@ -101,7 +101,7 @@ def check_ranking(scenes: Sequence[Sequence[Examples]]) -> list[list[str]]:
     """Returns a table: how each score ranks proposals of scenes that are left out of the fit.
 
     Args:
-        scenes: of each scene its examples, several where it comes in several data folders.
+        scenes: of each scene its examples, several where it comes with several labels.
     """
     from scipy import stats
 
@@ -142,6 +142,7 @@ def main() -> None:
         raise flags.Error("expected --output_dir, or --overwrite to change the run of --run_dir")
     if FLAGS.output_dir:
         files.check_may_replace(FLAGS.output_dir, overwrite=False)
+    from experiments.rooms import PREDICTED
     from mtml_tf.data.records import DataFolder
     from mtml_tf.inference import models
 
@@ -150,7 +151,8 @@ def main() -> None:
     for data_dir in FLAGS.data_dir:
         folder = DataFolder(data_dir)
         for entry in program.progress(folder.entries(FLAGS.split), "scenes"):
-            scenes.setdefault(entry.name, []).append(make_examples(folder.scene(entry), model))
+            room = entry.name.removesuffix(PREDICTED)
+            scenes.setdefault(room, []).append(make_examples(folder.scene(entry), model))
     examples = together([each for of_scene in scenes.values() for each in of_scene])
     if not len(examples.ious):
         raise ValueError(f"{FLAGS.data_dir[0]}: expected proposals to learn from, found none")

@@ -217,6 +217,7 @@ def in_a_row(scenes: Sequence[LabelledScene], name: str) -> LabelledScene:
         name=name,
         grid_shape=(shift, int(shapes[:, 1].max()), int(shapes[:, 2].max())),
         features=None,
+        points=None,
         **{key: np.concatenate(arrays) for key, arrays in parts.items()},
     )
     return joined, np.concatenate(truths)
@@ -271,10 +272,12 @@ def encode_rows(what: str, curves: Curves) -> list[list[str]]:
 def define_flags() -> None:
     """Defines the flags; here, so that other code can import this module beside its like."""
     flags.DEFINE_string("rooms_dir", "data/rooms_raw", "Rooms of tools/make_rooms.py.")
-    flags.DEFINE_string("data_dir", "data/rooms", "The rooms, prepared with predicted labels.")
+    flags.DEFINE_string("data_dir", "data/rooms", "Their data folder, of experiments.rooms.")
     flags.DEFINE_string("work_dir", "runs/robustness", "For data, predictions, tables and curves.")
-    flags.DEFINE_string("fe_only_run", "runs/rooms_fe_only", "Run folder of the 'FE only' model.")
-    flags.DEFINE_string("multi_task_run", "runs/rooms", "Run folder of the multi-task model.")
+    flags.DEFINE_string("fe_only_run", "runs/rooms/fe_only", "Run folder of the 'FE only' model.")
+    flags.DEFINE_string(
+        "multi_task_run", "runs/rooms/multi_task", "Run folder of the multi-task model."
+    )
 
 
 def main() -> None:

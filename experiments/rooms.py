@@ -33,7 +33,8 @@ TRAINED = {
 VOXEL_SIZE = 0.1  # metres
 # Of label errors in training: from labels nearly as good as an annotator's to poor ones.
 STRENGTHS = (0.2, 1.6)
-
+# Ends the name of a room's second copy in a split; the first has the name of its raw files.
+PREDICTED = "_predicted"
 
 Strengths = tuple[float, float]
 
@@ -60,7 +61,6 @@ class Labelled:
             seed = zlib.crc32(source.name.encode())
             strength = np.random.default_rng(seed).uniform(*self.strength)
             scene = voxels.with_input(scene, predict_scene(labelled, strength, seed))
-            scene = dataclasses.replace(scene, name=f"{scene.name}_predicted")
         return scene, reader.benchmark_ids(room)
 
 
@@ -70,8 +70,12 @@ def prepare(rooms_dir: pathlib.Path, data_dir: pathlib.Path) -> None:
     folder = str(rooms_dir)
 
     def prepared(sources: list[Source], *strengths: Strengths | None) -> Iterable[LabelledScene]:
-        for strength in strengths:
-            yield from parallel.map_processes(Labelled(folder, strength), sources, "rooms")
+        for copy, strength in enumerate(strengths):
+            for scene, truth in parallel.map_processes(
+                Labelled(folder, strength), sources, "rooms"
+            ):
+                name = scene.name + PREDICTED if copy else scene.name
+                yield dataclasses.replace(scene, name=name), truth
 
     splits = {
         "train": prepared(train, None, STRENGTHS),

@@ -88,7 +88,7 @@ def define_flags(num_scenes: int) -> None:
     flags.DEFINE_string("data_dir", "data/rooms", "Data folder.")
     flags.DEFINE_string("split", "val", "Split of the data folder.")
     flags.DEFINE_string("scannet_dir", "data/rooms_raw", "The raw scenes.")
-    flags.DEFINE_string("run_dir", "runs/rooms", "Run folder of a trained model.")
+    flags.DEFINE_string("run_dir", "runs/rooms/multi_task", "Run folder of a trained model.")
     flags.DEFINE_list("scenes", [], "Scenes to draw; the first ones where empty.")
     flags.DEFINE_integer("num_scenes", num_scenes, "How many, without --scenes.", lower_bound=1)
     flags.DEFINE_string("output_png", None, "Picture to write.")

@@ -17,6 +17,7 @@ import subprocess
 
 from coarse_rooms import coarse_settings
 
+from mtml_tf import parallel
 from mtml_tf.backend import tf
 from mtml_tf.rooms import making
 
@@ -139,13 +140,9 @@ SMALLER = (
     ("mtml_tf.train ", "--epochs=1 --width=0.0625 --dilations=1,1 --ap_every=1"),
     # Many copies of few scans: two steps.
     ("mtml_tf.train .*experiments/tabletop", "--batch_size=12"),
-    ("tools/make_toy.py ", "--num_train=4 --num_test=2 --num_workers=1"),
-    (
-        "tools/make_rooms.py .*--output_dir=(data|runs)",
-        "--num_scenes=5 --num_val=3 --num_workers=1",
-    ),
-    ("tools/prepare_scan(s|net).py ", "--num_workers=1"),
-    ("tools/compose_scans.py ", "--num_scenes=2 --num_workers=1"),
+    ("tools/make_toy.py ", "--num_train=4 --num_test=2"),
+    ("tools/make_rooms.py .*--output_dir=(data|runs)", "--num_scenes=5 --num_val=3"),
+    ("tools/compose_scans.py ", "--num_scenes=2"),
     ("tools/pack_submission.py .*--scannet_dir=S", "--scenes=S/scannetv2_test.txt"),
     ("tools/benchmark.py ", "--quick --repeats=1 --max_seconds=1"),
     ("tools/benchmark.py .*--run_dir=runs/rooms", "--only=forward,mean_shift,path"),
@@ -173,10 +170,11 @@ def shorten(arguments):
 def prepare(arguments):
     """For `program_server`: prepares its process and returns the arguments to run with.
 
-    Rooms are scanned coarsely, and functions of TensorFlow run without graphs, which take seconds
-    to build, but where graphs are what is made.
+    Rooms are scanned coarsely, no other processes are started, and functions of TensorFlow run
+    without graphs, which take seconds to build, but where graphs are what is made.
     """
     making.MakingSettings = coarse_settings
+    parallel.num_cores = lambda: 1
     if arguments[0] == "-c":
         return arguments
     tf.config.run_functions_eagerly("mtml_tf.export" not in arguments)

@@ -1,5 +1,8 @@
 """A scan of one's own in files of all kinds, and a model for it, made at run time."""
 
+import subprocess
+import sys
+
 import numpy as np
 
 from mtml_tf.classes import ClassSet
@@ -68,6 +71,17 @@ def write_binary_ply(path, vertices, labels, byte_order, place_type="f4", label_
 def predict(model, path, folder, **reading):
     prediction.predict_scan(model, ScanFile(str(path), **reading), folder, extras=False)
     return read_predictions(folder, scan.read_scan(path).name, len(scan.read_scan(path).vertices))
+
+
+def run(*arguments, **options):
+    """Runs `predict` as a user does; the options are those of `subprocess.run`."""
+    return subprocess.run(
+        [sys.executable, "-m", "mtml_tf.predict", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        check=False,
+        **options,
+    )
 
 
 def assert_finds_box_and_ball(instances):

@@ -15,9 +15,10 @@ from mtml_tf.network.voxel_network import VoxelNetwork
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
-    """A data folder of boxes, and the run folder of a model that was never trained."""
+    """A data folder of boxes, one twice, and the run folder of a model that was never trained."""
     folder = tmp_path_factory.mktemp("learn")
-    write_folder(folder / "data", train=[box_scene(seed) for seed in range(6)])
+    again = box_scene(0, "scene_000_predicted")
+    write_folder(folder / "data", train=[*(box_scene(seed) for seed in range(6)), again])
     config = models.ModelConfig(
         NetworkConfig(3, width=1 / 16), SegmentConfig(CLASSES.thing_ids), CLASSES, 0.05, True
     )

@@ -4,7 +4,6 @@ import dataclasses
 import json
 import logging
 import re
-import subprocess
 import sys
 
 import numpy as np
@@ -14,6 +13,7 @@ from own_scans import (
     assert_finds_box_and_ball,
     predict,
     room,
+    run,
     tiny_model,
     write_binary_ply,
     write_text_ply,
@@ -234,15 +234,6 @@ def run_dir(model, tmp_path_factory):
     models.write_model_config(folder, model.config)
     models.write_weights(folder, models.LAST, model.network)
     return folder
-
-
-def run(*arguments):
-    return subprocess.run(
-        [sys.executable, "-m", "mtml_tf.predict", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
 
 
 def test_the_program_takes_all_that_a_scan_may_need(run_dir, tmp_path):

@@ -8,7 +8,7 @@ from experiments import robustness, running
 from mtml_tf.classes import SCANNET20
 from mtml_tf.data.records import DataFolder
 from mtml_tf.data.writing import write_data_folder
-from mtml_tf.scene import VoxelScene
+from mtml_tf.scene import Points, VoxelScene
 
 CHAIR = 5
 
@@ -16,15 +16,17 @@ CHAIR = 5
 def room(size=4, num_vertices=6):
     """Two voxels of a chair and one of a floor; two vertices in each voxel."""
     coordinates = np.array([[0, 0, 0], [1, 0, 0], [size - 1, 1, 1]], np.int32)
+    semantic_ids, instance_ids = np.array([[CHAIR, CHAIR, 2], [3, 3, 0]], np.int32)
     scene = VoxelScene(
         name="room",
         coordinates=coordinates,
         grid_shape=(size, 2, 2),
         voxel_size=0.1,
         origin=np.zeros(3),
-        semantic_ids=np.array([CHAIR, CHAIR, 2], np.int32),
-        instance_ids=np.array([3, 3, 0], np.int32),
+        semantic_ids=semantic_ids,
+        instance_ids=instance_ids,
         vertex_to_voxel=np.repeat(np.arange(3, dtype=np.int32), num_vertices // 3),
+        points=Points(np.ones(3, np.uint8), np.zeros(3, np.uint8), semantic_ids, instance_ids),
     )
     return scene, np.repeat([5003, 5003, 2000], num_vertices // 3)
 

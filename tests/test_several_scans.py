@@ -2,12 +2,10 @@
 
 import dataclasses
 import json
-import subprocess
-import sys
 
 import numpy as np
 import pytest
-from own_scans import CLASSES, assert_finds_box_and_ball, room, tiny_model, write_binary_ply
+from own_scans import CLASSES, assert_finds_box_and_ball, room, run, tiny_model, write_binary_ply
 
 from mtml_tf.data import writing
 from mtml_tf.inference import models, prediction
@@ -42,15 +40,6 @@ def scans(tmp_path):
     whole = (folder / "s7.ply").read_bytes()
     (folder / "s7.ply").write_bytes(whole[: len(whole) // 2])
     return folder
-
-
-def run(*arguments):
-    return subprocess.run(
-        [sys.executable, "-m", "mtml_tf.predict", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
 
 
 def names_in(folder):
@@ -119,10 +108,7 @@ def test_what_cannot_be_done_is_refused_before_the_work(tmp_path, arguments, sen
     (tmp_path / "taken").touch()
     (tmp_path / "a.txt").touch()
     # No such model: it is refused before that is seen.
-    command = [sys.executable, "-m", "mtml_tf.predict", "--run_dir=none", "--output_dir=out"]
-    done = subprocess.run(
-        [*command, *arguments], capture_output=True, text=True, check=False, cwd=tmp_path
-    )
+    done = run("--run_dir=none", "--output_dir=out", *arguments, cwd=tmp_path)
     assert done.returncode == 1
     assert sentence in done.stderr
     assert names_in(tmp_path) == ["a.txt", "empty", "taken"]

@@ -4,7 +4,7 @@ One HTML file for any browser, offline, or a PNG:
 
     python tools/view.py --scan=scan.ply --output_html=scan.html
     python tools/view.py --data_dir=data/rooms --split=val --scene=room0210_00 \
-        --scannet_dir=data/rooms_raw --run_dir=runs/rooms --output_html=room.html
+        --scannet_dir=data/rooms_raw --run_dir=runs/rooms/multi_task --output_html=room.html
     python tools/view.py --data_dir=data/rooms --split=train --augmented --output_html=draws.html
 """
 

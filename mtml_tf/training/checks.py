@@ -11,8 +11,8 @@ from mtml_tf.training.experiment import Experiment
 from mtml_tf.training.validation import one_by_one
 
 LESS_MEMORY = (
-    "take a smaller --batch_size or --width, give --recompute, prepare the scenes with a larger "
-    "voxel size, or remove points that lie far from the rest"
+    "take a smaller --batch_size or --width, give --recompute or --crop, prepare the scenes with a "
+    "larger voxel size, or remove points that lie far from the rest"
 )
 
 
