@@ -130,6 +130,9 @@ def define_flags() -> None:
     """Defines the flags; here, so that other code can import this module beside its like."""
     flags.DEFINE_list("data_dir", None, "Data folders of the scenes, such as with other labels.")
     flags.DEFINE_string("split", "train", "Split of the data folders.")
+    flags.DEFINE_integer(
+        "num_scenes", 0, "At most so many of each folder, evenly spaced; 0: all.", lower_bound=0
+    )
     flags.DEFINE_string("run_dir", None, "Run folder of the trained model.")
     flags.DEFINE_string("output_dir", "", "Run folder to make; empty changes that of --run_dir.")
     flags.DEFINE_bool("use", False, "The model scores by it, unless --nolearned_score is given.")
@@ -150,7 +153,8 @@ def main() -> None:
     scenes: dict[str, list[Examples]] = {}
     for data_dir in FLAGS.data_dir:
         folder = DataFolder(data_dir)
-        for entry in program.progress(folder.entries(FLAGS.split), "scenes"):
+        entries = folder.spaced_entries(FLAGS.split, FLAGS.num_scenes)
+        for entry in program.progress(entries, "scenes"):
             room = entry.name.removesuffix(PREDICTED)
             scenes.setdefault(room, []).append(make_examples(folder.scene(entry), model))
     examples = together([each for of_scene in scenes.values() for each in of_scene])
