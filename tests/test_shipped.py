@@ -77,7 +77,9 @@ def test_the_settings_are_the_defaults_but_for_rooms(name):
         )
         if getattr(segment, field) != getattr(default, field)
     }
-    assert changed == ({"bandwidths", "connectivity", "learned_score"} if name == "rooms" else set())
+    assert changed == (
+        {"bandwidths", "connectivity", "learned_score"} if name == "rooms" else set()
+    )
 
 
 @pytest.mark.parametrize("name", sorted(EXAMPLE_OF))
