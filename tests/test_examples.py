@@ -89,7 +89,7 @@ def test_the_room_example_has_predicted_labels_and_walls_along_the_axes(tmp_path
     # The four walls of a room along the axes are the fullest planes x or y = constant.
     wall = scene.vertices[scene.semantic_ids == 1]
     fullest = [np.histogram(wall[:, axis], np.arange(-1, 9, 0.1))[0].max() for axis in (0, 1)]
-    assert min(fullest) > 0.1 * len(wall)
+    assert min(fullest) > 0.05 * len(wall)  # turned, each would have a fiftieth
     with pytest.raises(ValueError, match="made"):
         examples.make_examples(tmp_path / "made", COARSE)
 
