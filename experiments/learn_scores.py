@@ -2,8 +2,9 @@
 
 A model proposes objects in scenes whose objects are known, and regression trees learn how well each
 proposal covers one (`mtml_tf/segmentation/learned_score.py`). They go into the run's `model.json`
-(`--overwrite`), or with `--output_dir` into a copy of the run; the weights stay as they are. From
-then on `--learned_score` of `mtml_tf.predict` scores by them, with `--use` it is the default.
+(`--overwrite`), or with `--output_dir` into a copy of it and of the weights, which stay as they
+are. From then on `--learned_score` of `mtml_tf.predict` scores by them; with `--use` it is the
+default.
 
 Printed is how well a score ranks the proposals of scenes that it was not fitted to (Spearman's
 rank correlation with their intersection over union), that of the formula beside it.
@@ -109,7 +110,7 @@ def check_ranking(scenes: Sequence[Sequence[Examples]]) -> list[list[str]]:
     for fold in range(min(_NUM_FOLDS, len(scenes))):
         kept = [e for n, each in enumerate(scenes) if n % _NUM_FOLDS != fold for e in each]
         rest = together([e for each in scenes[fold::_NUM_FOLDS] for e in each])
-        if not kept:
+        if not any(len(each.ious) for each in kept):
             return []
         together_kept = together(kept)
         learned.append(fit_trees(together_kept.described, together_kept.ious)(rest.described))
@@ -149,6 +150,8 @@ def main() -> None:
     from mtml_tf.data.records import DataFolder
     from mtml_tf.inference import models
 
+    if not pathlib.Path(FLAGS.run_dir).is_dir():
+        raise ValueError(f"{FLAGS.run_dir}: expected the folder of a run, found no such folder")
     model = models.load_model(FLAGS.run_dir)
     scenes: dict[str, list[Examples]] = {}
     for data_dir in FLAGS.data_dir:
@@ -162,7 +165,8 @@ def main() -> None:
         raise ValueError(f"{FLAGS.data_dir[0]}: expected proposals to learn from, found none")
     trees = fit_trees(examples.described, examples.ious)
     print(f"{len(examples.ious)} proposals of {len(scenes)} scenes\n")
-    print(encode_markdown(check_ranking(list(scenes.values()))))
+    if rows := check_ranking(list(scenes.values())):
+        print(encode_markdown(rows))
     segment_config = with_trees(model.config.segment, trees, FLAGS.use)
     config = dataclasses.replace(model.config, segment=segment_config)
     if not FLAGS.output_dir:

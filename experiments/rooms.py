@@ -59,7 +59,7 @@ class Labelled:
         scene = voxels.voxelize(labelled, VOXEL_SIZE, SCANNET20, with_points=True)
         if self.strength is not None:
             seed = zlib.crc32(source.name.encode())
-            strength = np.random.default_rng(seed).uniform(*self.strength)
+            strength = np.random.default_rng([seed, 1]).uniform(*self.strength)
             scene = voxels.with_input(scene, predict_scene(labelled, strength, seed))
         return scene, reader.benchmark_ids(room)
 

@@ -66,7 +66,7 @@ def main() -> None:
 
     results = []
     for proposing in program.progress(combinations(PROPOSING), "proposal settings"):
-        config = dataclasses.replace(model.config.segment, **proposing)
+        config = dataclasses.replace(model.config.segment, learned_score=False, **proposing)
         proposals = [
             propose(scene, embedding, direction, config)
             for scene, (embedding, direction) in zip(scenes, predicted, strict=True)

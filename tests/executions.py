@@ -55,7 +55,7 @@ def assert_equal_gradients(networks, inputs, tolerance=1e-10):
     gradients = []
     for network in networks:
         with tf.GradientTape() as tape:
-            outputs = network(inputs)
+            outputs = network(inputs, training=True)
             loss = tf.add_n([tf.reduce_sum(tf.sin(x)) for x in outputs.values()])
         gradients.append(tape.gradient(loss, network.dense.trainable_variables))
     for variable, found, expected in zip(

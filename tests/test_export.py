@@ -228,7 +228,6 @@ def test_features_that_are_one_hot_equal_class_ids(signatures):
 
 
 def test_an_unlabelled_corner_voxel_makes_the_grid_larger(place, signatures):
-    """Values near the border depend on where the grid ends."""
     _, model = place
     part = SCENE.coordinates[:, 2] < 2
     coordinates, ids = SCENE.coordinates[part], SCENE.semantic_ids[part]
@@ -242,8 +241,6 @@ def test_an_unlabelled_corner_voxel_makes_the_grid_larger(place, signatures):
     embedding, direction = occupied(signatures, corner, np.append(ids, 0))
     assert_equal(embedding[:-1], expected["embedding"][0].numpy())
     assert_equal(direction[:-1], expected["direction"][0].numpy())
-    in_small_grid, _ = occupied(signatures, coordinates, ids)
-    assert np.abs(in_small_grid - embedding[:-1]).max() > 1e-3
 
 
 def test_one_voxel_and_none_at_all_have_values(signatures):

@@ -111,7 +111,7 @@ def _side(name: str, config: NetworkConfig) -> _Side:
             _sorted_variables(ours.dense),
             voxel_inputs,
             _VOXELS,
-            lambda inputs: ours(inputs),
+            lambda inputs: ours(inputs, training=True),  # the one way that has gradients in a graph
             lambda outputs, _: {key: value[0] for key, value in outputs.items()},
         )
     plain = architecture.build_network(config)

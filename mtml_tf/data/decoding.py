@@ -137,6 +137,8 @@ def _features(parsed: dict[str, tf.Tensor], num_features: int) -> tf.Tensor:
 
 def _decode_ids(text: tf.Tensor, count: tf.Tensor) -> tf.Tensor:
     """Returns int32 [count] of little-endian ids of 1, 2 or 4 bytes; zeros of an empty text."""
-    digits = tf.cast(tf.reshape(tf.io.decode_raw(text, tf.uint8), [count, -1]), tf.int32)
-    places = tf.bitwise.left_shift(1, 8 * tf.range(tf.shape(digits)[1]))
+    raw = tf.io.decode_raw(text, tf.uint8)
+    width = tf.size(raw) // tf.maximum(count, 1)
+    digits = tf.cast(tf.reshape(raw, [count, width]), tf.int32)
+    places = tf.bitwise.left_shift(1, 8 * tf.range(width))
     return tf.reduce_sum(digits * places, axis=1)  # the highest bit of 4 bytes is the sign

@@ -19,6 +19,8 @@ from mtml_tf.scene import CELLS, VoxelScene
 
 # Scenes whose grids differ by less than so many voxels along x are sorted by y.
 _ALIKE = 8
+# A part of a scene may hold so many times the voxels that its area tells.
+_DENSE = 2.0
 _PADDING = {"coordinates": -1, "channels": -1, "features": 0.0, "instance_ids": 0, "grid_shape": 0}
 
 
@@ -188,10 +190,18 @@ def _drawn_shapes(shapes: np.ndarray, config: DataConfig, voxel_size: float) -> 
 
 def most_voxels(entries: Sequence[RecordEntry], config: DataConfig, training: bool = True) -> float:
     """Returns about how many occupied voxels a scene may have, of surfaces that lie askew."""
-    growth = 1.0
-    if training:
-        growth = (1 + config.stretch) ** 2 * (math.sqrt(2) if config.rotations else 1)
-    return growth * max(entry.num_voxels for entry in entries)
+    most: float = max(entry.num_voxels for entry in entries)
+    if not training:
+        return most
+    if config.crop:
+        most = max(entry.num_voxels * _share_of_window(entry, config.crop) for entry in entries)
+    return most * (1 + config.stretch) ** 2 * (math.sqrt(2) if config.rotations else 1)
+
+
+def _share_of_window(entry: RecordEntry, size: int) -> float:
+    """Returns about the most of a scene's voxels that a window of `size` voxels may hold."""
+    of_area = math.prod(min(1.0, size / length) for length in entry.grid_shape[:2])
+    return min(1.0, _DENSE * of_area)
 
 
 def training_scenes(entries: list[RecordEntry], config: DataConfig, step: int) -> list[str]:

@@ -15,7 +15,8 @@ Signatures, each with the outputs `embedding` and `direction` (not normalised, i
 
 The grid of the `occupied` signatures ends with the largest coordinates, filled up to even sizes,
 as `voxelize` makes it. An unlabelled voxel (id 0, features 0) in the far corner makes it larger;
-values near the old border change a little with it, since the network feels where the grid ends.
+values near the old border may change a little with it, since features spread beyond it. Where the
+smallest coordinates are not 0, `Model.predict`, which moves a scene there first, has other values.
 Wrong input (ids that are not listed, coordinates below 0) is refused by
 the graph itself. Nothing splits a grid that is too large for the memory: `Model.predict` does.
 From Python, `tf.saved_model.load(path).network` takes what `VoxelNetwork` takes.

@@ -41,9 +41,9 @@ Constant = Callable[[Known], tf.Tensor]
 class Conv3D(keras.layers.Conv3D):
     """Keras' Conv3D, in empty space where it is told what its input is there.
 
-    With `outside`, input and output are differences from what they are in empty space. Without it,
-    the layer is Keras' own, but for the gradient of its bias, which is right in bfloat16 too:
-    Keras' own is summed in bfloat16 on a CPU, where adding 1 to 256 changes nothing.
+    With `outside`, which takes a bias, input and output are differences from what they are in empty
+    space. Without it, the layer is Keras' own, but for the gradient of its bias, which is right in
+    bfloat16 too: Keras' own is summed in bfloat16 on a CPU, where adding 1 to 256 changes nothing.
     """
 
     def __init__(self, *args: object, outside: Constant | None = None, **settings: object):
@@ -98,8 +98,8 @@ class Conv3DTranspose(keras.layers.Conv3DTranspose):
         # The same for each step along x; broadcasting over every axis at once would be refused.
         size = tf.shape(x)
         repeats = tf.concat([[1], size[2:4] // self.strides[1:], [1]], axis=0)
-        step = tf.cast(tf.reshape(tf.tile(self.empty_pattern(), repeats), [-1]), x.dtype)
-        x = tf.reshape(tf.reshape(x, [-1, tf.size(step)]) + step, size)
+        step = tf.reshape(tf.tile(self.empty_pattern(), repeats), [-1])
+        x = tf.reshape(_add_bias(tf.reshape(x, [-1, tf.size(step)]), step), size)
         return self.activation(tf.ensure_shape(x, [*[None] * 4, self.filters]))
 
     def empty_pattern(self) -> tf.Tensor:

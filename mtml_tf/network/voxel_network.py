@@ -182,9 +182,9 @@ def _values_at(plan: Plan, voxels: tf.Tensor, half: tf.Tensor) -> dict[str, tf.T
         kernel = tf.einsum("xyzoi,oh->xyzih", kernel, matrix)
     else:
         kernel = tf.einsum("xyzoi->xyzio", kernel)
-    kernel, pattern = (tf.cast(weights, half.dtype) for weights in (kernel, pattern))
-    x = occupied.transposed_convolution(voxels, half, kernel)
-    x = last.activation(x + tf.gather_nd(pattern, voxels[:, 1:] % 2))
+    x = occupied.transposed_convolution(voxels, half, tf.cast(kernel, half.dtype))
+    # Gathered in float32: in bfloat16 the gradient would be a sum that stops growing.
+    x = last.activation(x + tf.cast(tf.gather_nd(pattern, voxels[:, 1:] % 2), x.dtype))
     # One more, of zeros: a oneDNN convolution of no voxels at all has the shape of its input.
     x = tf.pad(x, [[0, 1], [0, 0]])
     outputs = plan.head(x[None, None, None])  # pointwise: the voxels may stand in a row

@@ -46,11 +46,11 @@ class Proposals:
     learned: Array | None = None
 
     def final_score(self, config: SegmentConfig) -> Array:
-        """Returns float64 [P]: the learned score where there is one.
+        """Returns float64 [P]: the learned score where `config` wants it and there is one.
 
         Otherwise see `scores.final_score`, whose weights are those of `config`.
         """
-        if self.learned is not None:
+        if config.learned_score and self.learned is not None:
             return self.learned
         return scores.final_score(
             self.direction,

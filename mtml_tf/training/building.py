@@ -90,7 +90,8 @@ def build_training_model(network: VoxelNetwork, loss: LossConfig, num_features: 
         inputs["features"] = keras.Input((None, num_features), name="features")
     else:
         inputs["channels"] = keras.Input((None,), dtype=tf.int32, name="channels")
-    outputs = network({name: x for name, x in inputs.items() if name != "instance_ids"})
+    seen = {name: x for name, x in inputs.items() if name != "instance_ids"}
+    outputs = network(seen, training=True)
     outputs = MultiTaskLoss(loss, name="multi_task_loss")(
         outputs, coordinates=inputs["coordinates"], instance_ids=inputs["instance_ids"]
     )

@@ -17,8 +17,8 @@ LESS_MEMORY = (
 
 
 _SMALLER_TENSORS = (
-    "take a smaller --batch_size or --width, prepare the scenes with a larger voxel size, or "
-    "remove points that lie far from the rest"
+    "take a smaller --batch_size or --width, give --crop, prepare the scenes with a larger voxel "
+    "size, or remove points that lie far from the rest"
 )
 
 
