@@ -16,7 +16,8 @@ Beyond the grid lies empty space. With its bias a layer answers empty space with
 padding with zeros would not continue: values would depend on where the grid ends. So up to the
 transposed convolution each tensor holds the difference from what it is in empty space, which zeros
 do continue, and each layer knows that constant from the weights. Inside the grid the values are
-those of the paper's layers; that they do not depend on its margin is ours.
+those of the paper's layers. What a margin still changes is that features spread into it: a scene's
+own grid is the smallest one that holds it (`blocks.trim`).
 """
 
 import functools
