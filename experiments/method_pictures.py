@@ -1,6 +1,7 @@
 """The pictures of `docs/method.md`: one scan on its way through the method.
 
-    python -m experiments.method_pictures --output_dir=docs
+    python -m experiments.method_pictures --output_dir=docs \\
+        --bandwidths=0.6,1.0,1.5 --connectivity=6 --nolearned_score
 
     method_input.png       the scan, its semantic labels, the voxels that the network takes
     method_network.png     embedding as colours, its space, direction as hue with a disc as legend
@@ -10,7 +11,8 @@
     method_instances.png   scores, what suppression leaves, and the masks on the scan
 
 Clusters and components that match an instance have its colour; stuff is light grey. Walls towards
-the viewer are cut away.
+the viewer are cut away. The settings above are those of a new run, since the page explains the
+method; without them they are those of the model.
 """
 
 import dataclasses
@@ -23,7 +25,7 @@ from absl import flags
 from experiments.figure6 import cluster_ids, draw_feature_space
 from experiments.figures import match_ids, predicted_ids
 from experiments.scan_rows import scan_colors, towards_viewer
-from mtml_tf import files, program
+from mtml_tf import config_flags, files, program
 from mtml_tf.classes import ClassSet
 from mtml_tf.config import SegmentConfig
 from mtml_tf.drawing.feature_colors import direction_colors, embedding_colors
@@ -272,6 +274,23 @@ def table_of_proposals(room: Segmented, rows: Array) -> Iterator[str]:
         yield f"| {name} | {len(found.indices[row])} | {numbers} |"
 
 
+def summary(room: Segmented) -> str:
+    """Returns the counts of what the method makes of a scan."""
+    grid = " x ".join(str(length) for length in room.scene.grid_shape)
+    clusters = ", ".join(
+        f"{len(np.unique(room.clusters(bandwidth)[room.is_thing]))} at {bandwidth:g}"
+        for bandwidth in room.config.bandwidths
+    )
+    likely = sum(instance.score > 0.5 for instance in room.instances)
+    return (
+        f"{len(room.scan.vertices)} vertices, grid of {grid}, "
+        f"{len(room.scene.coordinates)} voxels, {np.count_nonzero(room.is_thing)} of things; "
+        f"clusters: {clusters}; "
+        f"{len(room.score)} proposals, {len(room.instances)} instances, {likely} with a score "
+        "above 0.5"
+    )
+
+
 def draw_instances(room: Segmented, width: int) -> Array:
     """Draws each instance in the color of its score and in one of its own; and its mask."""
     ids = room.ids
@@ -298,10 +317,13 @@ def define_flags() -> None:
     """Defines the flags; here, so that other code can import this module beside its like."""
     flags.DEFINE_string("model", "rooms", "A model that comes with the package, or a run folder.")
     flags.DEFINE_string("scan", "examples/room.ply", "A scan with labels.")
-    flags.DEFINE_string("around", "desk", "Class of the object whose proposals are drawn.")
+    flags.DEFINE_string("around", "refrigerator", "Class of the object whose proposals are drawn.")
     flags.DEFINE_string("output_dir", None, "Folder for the pictures.")
     flags.DEFINE_integer("width", 360, "Of one view, pixels.", lower_bound=1)
     flags.DEFINE_bool("overwrite", False, "Replace pictures that exist.")
+    # Unless given, the settings are those that the model was trained with.
+    config_flags.define(SegmentConfig, config_flags.FROM_DATA, as_default=False)
+    flags.adopt_module_key_flags(config_flags)
 
 
 def main() -> None:
@@ -309,9 +331,10 @@ def main() -> None:
     paths = [pathlib.Path(FLAGS.output_dir) / f"method_{name}.png" for name in PICTURES]
     for path in paths:
         files.check_may_write(path, FLAGS.overwrite)
+    changed = config_flags.read_given(SegmentConfig, config_flags.FROM_DATA)
     from mtml_tf.inference.models import load_model
 
-    scan, model = read_scan(FLAGS.scan), load_model(FLAGS.model)
+    scan, model = read_scan(FLAGS.scan), load_model(FLAGS.model).with_settings(**changed)
     config = model.config
     if not config.has_direction:
         raise ValueError(f"{FLAGS.model}: expected a model with directions, found one without")
@@ -330,11 +353,7 @@ def main() -> None:
     for path, picture in zip(paths, pictures, strict=True):
         write_png(path, with_fewer_colors(picture), FLAGS.overwrite)
         print(path)
-    print(
-        f"\n{len(scan.vertices)} vertices, {len(scene.coordinates)} voxels, "
-        f"{np.count_nonzero(room.is_thing)} of things, {len(room.score)} proposals, "
-        f"{len(room.instances)} instances\n"
-    )
+    print(f"\n{summary(room)}\n")
     print("\n".join(table_of_proposals(room, rows)))
 
 

@@ -108,6 +108,18 @@ def test_clusters_and_components_have_the_colors_of_the_instances():
     assert sum(shows(views[1][1], color) for color in colors) == 2
 
 
+def test_the_summary_counts_what_the_method_makes():
+    best, second, third = ROOM.instances
+    likely = [dataclasses.replace(each, score=0.9) for each in (best, second)]
+    instances = [*likely, dataclasses.replace(third, score=0.5)]
+    text = method_pictures.summary(dataclasses.replace(ROOM, instances=instances))
+    things = sum(np.isin(SCENE.semantic_ids, CLASSES.thing_ids))
+    assert text.startswith(f"{len(SCENE.coordinates)} vertices, grid of 16 x 16 x ")
+    assert f"{len(SCENE.coordinates)} voxels, {things} of things; " in text
+    assert "; clusters: 3 at 0.6, 3 at 1, 3 at 1.5; " in text
+    assert text.endswith(" proposals, 3 instances, 2 with a score above 0.5")
+
+
 def test_a_good_score_is_light_and_a_bad_one_dark():
     best, *others = ROOM.instances
     worst = dataclasses.replace(others[-1], score=0.0)
@@ -168,6 +180,7 @@ def test_rounded_colors_stay_near_and_white_stays_white():
 def test_the_program_draws_the_toy_example(tmp_path):
     command = [sys.executable, "-m", "experiments.method_pictures", f"--output_dir={tmp_path}"]
     command += ["--model=toy", "--scan=examples/toy.ply", "--around=5x5x12", "--width=60"]
+    command += ["--bandwidths=0.7,1.2"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     written = [tmp_path / f"method_{name}.png" for name in NAMES]
@@ -176,7 +189,8 @@ def test_the_program_draws_the_toy_example(tmp_path):
         path.stem.removeprefix("method_"): struct.unpack(">I", path.read_bytes()[16:20])[0]
         for path in written
     }
-    assert widths.pop("components") == 120
+    assert [widths.pop(name) for name in ("clusters", "components")] == [120, 120]
     assert widths.pop("proposals") <= 180
     assert set(widths.values()) == {180}
-    assert ", 9 instances" in done.stdout
+    assert " at 0.7, 9 at 1.2; " in done.stdout  # the scene has 9 objects
+    assert ", 9 with a score above 0.5" in done.stdout
