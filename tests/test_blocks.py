@@ -167,7 +167,9 @@ def test_many_classes_come_in_blocks_too(monkeypatch):
 def test_scenes_of_any_size_share_one_graph(model, monkeypatch):
     traced = []
     network, values = model.network, model.network.call
-    monkeypatch.setattr(network, "call", lambda inputs: traced.append(1) or values(inputs))
+    monkeypatch.setattr(
+        network, "call", lambda inputs, **how: traced.append(1) or values(inputs, **how)
+    )
     counted = Model(model.config, network)
     for seed, shape in enumerate([(8, 8, 8), (12, 10, 6), (16, 8, 4)]):
         counted.predict(dataclasses.replace(sparse_scene(seed, shape, 20), voxel_size=0.1))

@@ -1,8 +1,7 @@
 """Makes the example scans: `python tools/make_examples.py --output_dir=examples`
 
-`examples/room.ply` as it comes with the repository was made, as the rooms that the `rooms` model
-learnt from, before rooms had real furniture: this tool makes another room until that model is
-trained anew.
+The room is that of the repository where the catalogues of furniture are at hand (docs/rooms.md);
+without them it is furnished with plain boxes.
 """
 
 from absl import flags

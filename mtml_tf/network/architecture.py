@@ -33,6 +33,8 @@ STEM = "stem"
 DIRECTION_SIZE = 3
 
 
+# Keras has its layers' Python rewritten for loops over tensors; here are none, but many closures.
+_plain_python = tf.autograph.experimental.do_not_convert
 # Values of tensors in empty space that are known already, by the name of what gives them.
 Known = dict[str, tf.Tensor]
 # What a tensor is in empty space: [channels].
@@ -62,6 +64,7 @@ class Conv3D(keras.layers.Conv3D):
         """Returns [B, X, Y, Z, filters] for inputs [B, X, Y, Z, channels]."""
         return self.answer(self.convolution_op(inputs, self.kernel))
 
+    @_plain_python
     def answer(self, products: tf.Tensor) -> tf.Tensor:
         """Returns the output where the convolution itself is done, [..., filters]."""
         if self.outside is None:
@@ -76,8 +79,8 @@ class Conv3D(keras.layers.Conv3D):
         bias = _for_sums(self.bias)
         if self.outside is None:
             return bias
-        taps = tf.reduce_sum(_for_sums(self.kernel), axis=[0, 1, 2])
-        return tf.linalg.matvec(taps, self.outside(known), transpose_a=True) + bias
+        products = _for_sums(self.kernel) * self.outside(known)[:, None]
+        return tf.reduce_sum(products, axis=[0, 1, 2, 3]) + bias
 
 
 class Conv3DTranspose(keras.layers.Conv3DTranspose):
@@ -103,6 +106,7 @@ class Conv3DTranspose(keras.layers.Conv3DTranspose):
         x = tf.reshape(_add_bias(tf.reshape(x, [-1, tf.size(step)]), step), size)
         return self.activation(tf.ensure_shape(x, [*[None] * 4, self.filters]))
 
+    @_plain_python
     def empty_pattern(self) -> tf.Tensor:
         """Returns what the output is in empty space before the activation, with the bias.
 
@@ -148,6 +152,7 @@ def _for_sums(values: tf.Tensor) -> tf.Tensor:
     return tf.cast(values, tf.float32) if values.dtype == tf.bfloat16 else values
 
 
+@_plain_python
 def _relative(
     activation: Callable[[tf.Tensor], tf.Tensor], x: tf.Tensor, constant: Callable[[], tf.Tensor]
 ) -> tf.Tensor:
