@@ -207,6 +207,9 @@ class DataConfig:
             most so many metres. Not in the paper.
         unannotated: share of the objects of a training scene that lose instance and label, and so
             are neither a target nor named in the input. Not in the paper.
+        surroundings: learn features of what is no object too: stuff and what nobody labelled are
+            then one more instance for each true label, which has no direction. What a semantic
+            network calls an object and is none can so be told from the object. Not in the paper.
         crop: train on a window of at most so many voxels along x and y, at a random place of a
             larger scene; 0 for whole scenes. Not in the paper.
         bucket_scenes: sort so many scenes of the random order by size before they are cut into
@@ -227,6 +230,7 @@ class DataConfig:
     warp: float = 0.0
     holes: float = 0.0
     unannotated: float = 0.0
+    surroundings: bool = False
     crop: int = 0
     bucket_scenes: int = 1
     seed: int = 0

@@ -6,6 +6,7 @@ import numpy as np
 from scenes import give_random_weights
 
 from mtml_tf.backend import keras, tf
+from mtml_tf.network import architecture
 from mtml_tf.network.voxel_network import VoxelNetwork
 
 
@@ -16,16 +17,16 @@ class MaxPoolOfAnyType(keras.layers.Layer):
         super().__init__(name=name, dtype=dtype)
         assert size == 2
 
-    def call(self, x):
+    def call(self, x, empty):
         x = tf.maximum(x[:, ::2], x[:, 1::2])
         x = tf.maximum(x[:, :, ::2], x[:, :, 1::2])
-        return tf.maximum(x[:, :, :, ::2], x[:, :, :, 1::2])
+        return tf.maximum(x[:, :, :, ::2], x[:, :, :, 1::2]), empty
 
 
 @contextlib.contextmanager
 def double_precision(monkeypatch):
     """Networks that are built within are float64: rounding would flip a ReLU here and there."""
-    monkeypatch.setattr(keras.layers, "MaxPool3D", MaxPoolOfAnyType)
+    monkeypatch.setattr(architecture, "MaxPool3D", MaxPoolOfAnyType)
     keras.backend.set_floatx("float64")
     try:
         yield

@@ -45,7 +45,8 @@ def make_dataset(
 
     Returns:
         A dataset of {"coordinates": int32 [B, M, 3] (-1 in padding rows), "instance_ids": int32
-        [B, M] (0 in padding rows; all 0 where a scene has no instances), "grid_shape": int32 [B, 3]
+        [B, M] (0 in padding rows and where there is no instance; below 0 see
+        `config.surroundings`), "grid_shape": int32 [B, 3]
         (even), and either "channels": int32 [B, M] or, where the records hold features,
         "features": float32 [B, M, C]}.
 
@@ -117,7 +118,7 @@ def draw(
     within_voxels = augmentation.moves_within_voxels(config)
     points = decoding.decode_points(record, num_features, within_voxels)
     points = augmentation.augment(points, seed, config, voxel_size)
-    return _with_even_grid(voxelizing.voxelize(points, classes))
+    return _with_even_grid(voxelizing.voxelize(points, classes, config.surroundings))
 
 
 def _with_even_grid(voxels: decoding.Voxels) -> decoding.Voxels:

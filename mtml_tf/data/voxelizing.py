@@ -10,7 +10,7 @@ from mtml_tf.data.decoding import Points, Voxels
 _INT32, _INT64 = tf.int32, tf.int64
 
 
-def voxelize(points: Points, classes: ClassSet) -> Voxels:
+def voxelize(points: Points, classes: ClassSet, surroundings: bool = False) -> Voxels:
     """Sorts points into voxels.
 
     A voxel gets the input label that most of its points have, the instance that most of the points
@@ -21,6 +21,8 @@ def voxelize(points: Points, classes: ClassSet) -> Voxels:
         points: at least one, each in one of the grid's voxels: with `cells` int32 [P, 3] (see
             `augmentation.put_on_grid`).
         classes: the class set.
+        surroundings: voxels whose true label has no instances have, instead of 0, the negative id
+            of an instance of all that have that label.
 
     Returns:
         The occupied voxels in row-major order of their coordinates.
@@ -40,6 +42,9 @@ def voxelize(points: Points, classes: ClassSet) -> Voxels:
         "instance_ids": majority(rows, points["instance_ids"], agree, num_voxels),
         "grid_shape": points["grid_shape"],
     }
+    if surroundings:
+        is_thing = tf.reduce_any(true_ids[:, None] == tf.constant(classes.thing_ids), axis=1)
+        voxels["instance_ids"] = tf.where(is_thing, voxels["instance_ids"], -1 - true_ids)
     if "features" in points:
         of_points = tf.gather(points["features"], points["rows"])
         voxels["features"] = tf.math.unsorted_segment_mean(of_points, rows, num_voxels)

@@ -15,14 +15,13 @@ Every convolution has a bias, stride 1 and 'same' padding. Sizes in comments are
 Beyond the grid lies empty space. With its bias a layer answers empty space with a constant, which
 padding with zeros would not continue: values would depend on where the grid ends. So up to the
 transposed convolution each tensor holds the difference from what it is in empty space, which zeros
-do continue, and each layer knows that constant from the weights. Inside the grid the values are
-those of the paper's layers. What a margin still changes is that features spread into it: a scene's
-own grid is the smallest one that holds it (`blocks.trim`).
+do continue, and beside it goes that constant, which the weights tell. Inside the grid the values
+are those of the paper's layers. What a margin still changes is that features spread into it: a
+scene's own grid is the smallest one that holds it (`blocks.trim`).
 """
 
 import functools
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
 
 from absl import logging
 
@@ -33,91 +32,69 @@ STEM = "stem"
 DIRECTION_SIZE = 3
 
 
-# Keras has its layers' Python rewritten for loops over tensors; here are none, but many closures.
+# Keras has its layers' Python rewritten for loops over tensors; here are none.
 _plain_python = tf.autograph.experimental.do_not_convert
-# Values of tensors in empty space that are known already, by the name of what gives them.
-Known = dict[str, tf.Tensor]
-# What a tensor is in empty space: [channels].
-Constant = Callable[[Known], tf.Tensor]
+# The values of a tensor as differences from empty space, and what they differ from: [channels].
+Space = tuple[tf.Tensor, tf.Tensor]
 
 
 class Conv3D(keras.layers.Conv3D):
     """Keras' Conv3D, in empty space where it is told what its input is there.
 
-    With `outside`, which takes a bias, input and output are differences from what they are in empty
-    space. Without it, the layer is Keras' own, but for the gradient of its bias, which is right in
-    bfloat16 too: Keras' own is summed in bfloat16 on a CPU, where adding 1 to 256 changes nothing.
+    Then input and output are differences from what they are in empty space. Else the layer is
+    Keras' own, but for the gradient of its bias, which is right in bfloat16 too: Keras' own is
+    summed in bfloat16 on a CPU, where adding 1 to 256 changes nothing.
     """
 
-    def __init__(self, *args: object, outside: Constant | None = None, **settings: object):
-        """Takes what Keras' Conv3D takes.
+    def call(self, inputs: tf.Tensor, empty: tf.Tensor | None = None) -> tf.Tensor | Space:
+        """Returns [B, X, Y, Z, filters] for inputs [B, X, Y, Z, channels].
 
         Args:
-            *args: of Keras' Conv3D.
-            outside: what the input is in empty space.
-            **settings: of Keras' Conv3D.
+            inputs: the values, or what they differ by from empty space.
+            empty: what they are there, [channels]; with it the output is a `Space`. The layer has
+                a bias.
         """
-        super().__init__(*args, **settings)
-        self.outside = outside
-
-    def call(self, inputs: tf.Tensor) -> tf.Tensor:
-        """Returns [B, X, Y, Z, filters] for inputs [B, X, Y, Z, channels]."""
-        return self.answer(self.convolution_op(inputs, self.kernel))
+        return self.answer(self.convolution_op(inputs, self.kernel), empty)
 
     @_plain_python
-    def answer(self, products: tf.Tensor) -> tf.Tensor:
+    def answer(self, products: tf.Tensor, empty: tf.Tensor | None = None) -> tf.Tensor | Space:
         """Returns the output where the convolution itself is done, [..., filters]."""
-        if self.outside is None:
+        if empty is None:
             return self.activation(_add_bias(products, self.bias) if self.use_bias else products)
-        return _relative(self.activation, products, lambda: self._before_activation({}))
-
-    def empty(self, known: Known) -> tf.Tensor:
-        """Returns what the output is in empty space."""
-        return self.activation(self._before_activation(known))
-
-    def _before_activation(self, known: Known) -> tf.Tensor:
-        bias = _for_sums(self.bias)
-        if self.outside is None:
-            return bias
-        products = _for_sums(self.kernel) * self.outside(known)[:, None]
-        return tf.reduce_sum(products, axis=[0, 1, 2, 3]) + bias
+        summed = tf.reduce_sum(_for_sums(self.kernel) * empty[:, None], axis=[0, 1, 2, 3])
+        shift = summed + _for_sums(self.bias)
+        return _relative(self.activation, products, shift), self.activation(shift)
 
 
 class Conv3DTranspose(keras.layers.Conv3DTranspose):
     """Keras' Conv3DTranspose with equal stride along each axis, for the reasons of `Conv3D`.
 
-    With `outside`, only the input is a difference: behind this layer nothing is padded.
+    Only its input is a difference: behind this layer nothing is padded.
     """
 
-    def __init__(self, *args: object, outside: Constant | None = None, **settings: object):
-        """Takes what `Conv3D` takes."""
-        super().__init__(*args, **settings)
-        self.outside = outside
-
-    def call(self, inputs: tf.Tensor) -> tf.Tensor:
-        """Returns [B, stride X, stride Y, stride Z, filters] for inputs [B, X, Y, Z, channels]."""
+    def call(self, inputs: tf.Tensor, empty: tf.Tensor | None = None) -> tf.Tensor:
+        """Returns [B, stride X, stride Y, stride Z, filters]; takes what `Conv3D.call` takes."""
         x = self._convolve(inputs)
-        if self.outside is None:
+        if empty is None:
             return self.activation(_add_bias(x, self.bias))
         # The same for each step along x; broadcasting over every axis at once would be refused.
         size = tf.shape(x)
         repeats = tf.concat([[1], size[2:4] // self.strides[1:], [1]], axis=0)
-        step = tf.reshape(tf.tile(self.empty_pattern(), repeats), [-1])
+        step = tf.reshape(tf.tile(self.empty_pattern(empty), repeats), [-1])
         x = tf.reshape(_add_bias(tf.reshape(x, [-1, tf.size(step)]), step), size)
         return self.activation(tf.ensure_shape(x, [*[None] * 4, self.filters]))
 
     @_plain_python
-    def empty_pattern(self) -> tf.Tensor:
+    def empty_pattern(self, empty: tf.Tensor | None) -> tf.Tensor:
         """Returns what the output is in empty space before the activation, with the bias.
 
         An output of another place between two inputs takes other taps: [stride, stride, stride,
         filters].
         """
-        if self.outside is None:
+        if empty is None:
             return tf.broadcast_to(_for_sums(self.bias), [*self.strides, self.filters])
         reach = -(-max(self.kernel_size) // self.strides[0])  # as far as it sees the grid's end
-        outside = self.outside({})
-        grid = tf.broadcast_to(outside, [1, *[2 * reach + 1] * 3, outside.shape[-1]])
+        grid = tf.broadcast_to(empty, [1, *[2 * reach + 1] * 3, empty.shape[-1]])
         middle = slice(reach * self.strides[0], (reach + 1) * self.strides[0])
         return self._convolve(grid)[0, middle, middle, middle] + _for_sums(self.bias)
 
@@ -130,20 +107,37 @@ class Conv3DTranspose(keras.layers.Conv3DTranspose):
 
 
 class ReLU(keras.layers.Layer):
-    """ReLU of what differs from empty space by its input; so does its output."""
+    """ReLU of a space."""
 
-    def __init__(self, outside: Constant, **settings: object):
-        """Takes what the input is in empty space, and settings of Keras' layers."""
-        super().__init__(**settings)
-        self.outside = outside
+    def call(self, inputs: tf.Tensor, empty: tf.Tensor) -> Space:
+        """Returns the output of the same shape; takes what `Conv3D.call` takes."""
+        return _relative(tf.nn.relu, inputs, empty), tf.nn.relu(empty)
 
-    def call(self, inputs: tf.Tensor) -> tf.Tensor:
-        """Returns [..., channels] for inputs of the same shape."""
-        return _relative(tf.nn.relu, inputs, lambda: self.outside({}))
 
-    def empty(self, known: Known) -> tf.Tensor:
-        """Returns what the output is in empty space."""
-        return tf.nn.relu(self.outside(known))
+class MaxPool3D(keras.layers.MaxPool3D):
+    """Keras' MaxPool3D, of a space."""
+
+    def call(self, inputs: tf.Tensor, empty: tf.Tensor) -> Space:
+        """Returns [B, X / size, Y / size, Z / size, channels]; takes what `Conv3D.call` takes."""
+        return super().call(inputs), empty
+
+
+class Add(keras.layers.Layer):
+    """Adds spaces."""
+
+    def call(self, inputs: Sequence[Space]) -> Space:
+        """Returns the sum, of the shape of each."""
+        values, empties = zip(*inputs, strict=True)
+        return tf.add_n(values), tf.add_n(empties)
+
+
+class Concatenate(keras.layers.Layer):
+    """Joins the channels of spaces."""
+
+    def call(self, inputs: Sequence[Space]) -> Space:
+        """Returns [..., all channels]."""
+        values, empties = zip(*inputs, strict=True)
+        return tf.concat(values, axis=-1), tf.concat(empties, axis=-1)
 
 
 def _for_sums(values: tf.Tensor) -> tf.Tensor:
@@ -152,14 +146,12 @@ def _for_sums(values: tf.Tensor) -> tf.Tensor:
     return tf.cast(values, tf.float32) if values.dtype == tf.bfloat16 else values
 
 
-@_plain_python
 def _relative(
-    activation: Callable[[tf.Tensor], tf.Tensor], x: tf.Tensor, constant: Callable[[], tf.Tensor]
+    activation: Callable[[tf.Tensor], tf.Tensor], x: tf.Tensor, shift: tf.Tensor
 ) -> tf.Tensor:
-    """Returns `activation(x + constant) - activation(constant)`."""
+    """Returns `activation(x + shift) - activation(shift)`."""
     if activation is keras.activations.linear:
         return x
-    shift = constant()
     if activation in (keras.activations.relu, tf.nn.relu):
         return _relative_relu(x, shift)
     return _add_bias(activation(_add_bias(x, shift)), -activation(shift))
@@ -314,24 +306,6 @@ def _check_precision(precision: str) -> None:
         )
 
 
-class _Space(NamedTuple):
-    """A tensor of the graph, as the difference from what it is in empty space."""
-
-    values: tf.Tensor
-    empty: Constant
-
-
-def _once(name: str, constant: Constant) -> Constant:
-    """Returns the same constant, which is computed once for each `Known`."""
-
-    def computed(known: Known) -> tf.Tensor:
-        if name not in known:
-            known[name] = constant(known)
-        return known[name]
-
-    return computed
-
-
 def build_network(
     config: NetworkConfig, native_dilation: bool = False, precision: str = "float32"
 ) -> keras.Model:
@@ -358,47 +332,40 @@ def build_network(
         policy = keras.mixed_precision.Policy(f"mixed_{precision}")
 
     def conv(
-        x: _Space,
+        x: Space,
         name: str,
         filters: int,
         size: int = 3,
         dilation: int = 1,
         activation: str | None = None,
-    ) -> _Space:
+    ) -> Space:
         layer = (Conv3D if dilation == 1 else dilated_layer)(
             config.filters(filters),
             size,
             dilation_rate=dilation,
             padding="same",
             activation=activation,
-            outside=x.empty,
             name=name,
             dtype=policy,
         )
-        return _Space(layer(x.values), _once(name, layer.empty))
+        return layer(*x)
 
-    def add(*spaces: _Space, name: str) -> _Space:
-        total = keras.layers.Add(name=name, dtype=policy)([space.values for space in spaces])
-        empties = [space.empty for space in spaces]
-        return _Space(total, lambda known: tf.add_n([empty(known) for empty in empties]))
+    def add(*spaces: Space, name: str) -> Space:
+        # Not cast: what they are in empty space stays float32.
+        return Add(name=name, dtype=policy, autocast=False)(spaces)
 
-    def relu(x: _Space, name: str) -> _Space:
-        layer = ReLU(x.empty, name=name, dtype=policy)
-        return _Space(layer(x.values), _once(name, layer.empty))
-
-    def concatenate(spaces: Sequence[_Space], name: str) -> _Space:
-        joined = keras.layers.Concatenate(name=name, dtype=policy)([x.values for x in spaces])
-        return _Space(joined, lambda known: tf.concat([x.empty(known) for x in spaces], axis=-1))
+    def relu(x: Space, name: str) -> Space:
+        return ReLU(name=name, dtype=policy)(*x)
 
     grid = keras.Input((None, None, None, config.input_channels), name="grid")
 
-    nothing = _Space(grid, lambda _: tf.zeros([config.input_channels], keras.backend.floatx()))
-    a = conv(nothing, STEM, 16, size=7, activation="relu")
+    nothing = tf.zeros([config.input_channels], keras.backend.floatx())
+    a = conv((grid, nothing), STEM, 16, size=7, activation="relu")
     # [B, X, Y, Z, 16]
     x = conv(a, "stem_conv_1", 32, activation="relu")
     x = conv(x, "stem_conv_2", 32)
     x = add(x, conv(a, "stem_skip", 32, size=1), name="stem_sum")  # [B, X, Y, Z, 32]
-    pooled = _Space(keras.layers.MaxPool3D(2, name="pool", dtype=policy)(x.values), x.empty)
+    pooled = MaxPool3D(2, name="pool", dtype=policy)(*x)
 
     x = conv(pooled, "block_2_conv_1", 64, activation="relu")  # [B, X/2, Y/2, Z/2, 64]
     x = conv(x, "block_2_conv_2", 64)
@@ -417,13 +384,12 @@ def build_network(
     x = conv(x, "dilated_2_conv_2", 64, dilation=second)
     dilated_2 = add(x, dilated_1, name="dilated_2")
 
-    x = concatenate([dilated_2, dilated_1, block_3, block_2], name="concat")
+    joined = Concatenate(name="concat", dtype=policy, autocast=False)
+    x = joined((dilated_2, dilated_1, block_3, block_2))
     x = relu(x, name="join")  # [B, X/2, Y/2, Z/2, 256]
     # From here on values are not differences any more, and each voxel stands alone.
-    up = Conv3DTranspose(
-        config.filters(256), 4, strides=2, padding="same", outside=x.empty, name="up", dtype=policy
-    )
-    y = up(x.values)  # [B, X, Y, Z, 256]
+    up = Conv3DTranspose(config.filters(256), 4, strides=2, padding="same", name="up", dtype=policy)
+    y = up(*x)  # [B, X, Y, Z, 256]
     for name in ("head_1", "head_2"):
         y = Conv3D(config.filters(128), 1, activation="relu", name=name, dtype=policy)(y)
     last = Conv3D(DIRECTION_SIZE + config.embedding_size, 1, name="head_3")

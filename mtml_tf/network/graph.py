@@ -8,10 +8,18 @@ that is added there is a layer that runs. How many bytes a call takes is measure
 import dataclasses
 import functools
 import itertools
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 from mtml_tf.backend import keras, tf
-from mtml_tf.network.architecture import Conv3D, Conv3DTranspose, DilatedConv3D, ReLU
+from mtml_tf.network.architecture import (
+    Add,
+    Concatenate,
+    Conv3D,
+    Conv3DTranspose,
+    DilatedConv3D,
+    MaxPool3D,
+    ReLU,
+)
 
 # Of a graph in which a value may depend on every voxel: no block is smaller than the whole grid.
 WHOLE_GRID = 1 << 31
@@ -19,10 +27,10 @@ WHOLE_GRID = 1 << 31
 _OWN_CONVOLUTIONS = (Conv3D, DilatedConv3D)
 _CONVOLUTIONS = (*_OWN_CONVOLUTIONS, keras.layers.Conv3D)
 _TRANSPOSED = (Conv3DTranspose, keras.layers.Conv3DTranspose)
-_POOLINGS = (keras.layers.MaxPool3D, keras.layers.AveragePooling3D)
+_POOLINGS = (MaxPool3D, keras.layers.MaxPool3D, keras.layers.AveragePooling3D)
 # Layers that give each voxel what its own values tell, in training too.
 _POINTWISE = (
-    ReLU,
+    *(ReLU, Add, Concatenate),
     *(keras.layers.Activation, keras.layers.ReLU, keras.layers.LeakyReLU, keras.layers.ELU),
     *(keras.layers.Add, keras.layers.Multiply, keras.layers.Dense, keras.layers.Dropout),
 )
@@ -79,11 +87,13 @@ class Graph:
         self._order = list(self.layers)
         self._shared = {name for name, x in self.layers.items() if len(x.inbound_nodes) != 1}
         self.sources = {
-            name: [
-                source.name
-                for node in layer.inbound_nodes
-                for source in tf.nest.flatten(node.inbound_layers)
-            ]
+            name: list(
+                dict.fromkeys(  # once, though it take two outputs of one layer
+                    source.name
+                    for node in layer.inbound_nodes
+                    for source in tf.nest.flatten(node.inbound_layers)
+                )
+            )
             for name, layer in self.layers.items()
         }
 
@@ -110,7 +120,9 @@ class Graph:
 
     def elements_per_voxel(self, names: Collection[str]) -> float:
         """Returns how many elements the largest of these layers' outputs has for each voxel."""
-        return max(self.layers[name].output.shape[-1] * self.places(name) for name in names)
+        return max(
+            _values(self.layers[name].output).shape[-1] * self.places(name) for name in names
+        )
 
     def places(self, name: str) -> float:
         """Returns how many places a layer's output has for each voxel; 1 where it is not known."""
@@ -152,6 +164,8 @@ class Graph:
         ]
         bounds = dict.fromkeys([self._order[1], *parting, last])  # `last` may be one of them
         outputs = [self.layers[name].output for name in bounds]
+        (node,) = self.layers[self._order[up]].inbound_nodes
+        outputs[-1] = node.keras_inputs  # all of `last`, or the values only
         return tuple(itertools.starmap(keras.Model, itertools.pairwise(outputs)))
 
     def _is_bottleneck(self, place: int) -> bool:
@@ -168,9 +182,14 @@ class Graph:
             return False
         if not layer.use_bias or layer.groups > 1 or layer.output_padding is not None:
             return False
-        grid = (None, 8, 8, 8, self._model.input_shape[-1])
-        half = keras.Model(self._model.input, layer.input).compute_output_shape(grid)
-        return tuple(half[1:4]) == (4, 4, 4)
+        half = keras.Model(self._model.input, _values(layer.input))
+        grid = keras.Input((8, 8, 8, self._model.input_shape[-1]))
+        return tuple(half(grid).shape[1:4]) == (4, 4, 4)
+
+
+def _values(tensors: tf.Tensor | Sequence[tf.Tensor]) -> tf.Tensor:
+    """The values of a layer's input or output; beside them may be what they are in empty space."""
+    return tf.nest.flatten(tensors)[0]
 
 
 def _refusal(expected: str, found: keras.layers.Layer) -> NotUnderstoodError:

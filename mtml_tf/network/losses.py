@@ -3,6 +3,9 @@
 Each function takes one scene: rows are voxels, and voxels of instance id 0 take no part. All are
 sums over segments: any number of instances, no loop over them. Values and gradients are finite
 everywhere; a scene without instances has loss 0.
+
+A negative id is an instance of surroundings (`DataConfig.surroundings`), not in the paper: it has
+features to learn, and no direction.
 """
 
 import dataclasses
@@ -28,14 +31,14 @@ def _unit(vectors: tf.Tensor) -> tf.Tensor:
 
 
 def _members(
-    instance_ids: tf.Tensor, *values: tf.Tensor
+    takes_part: tf.Tensor, instance_ids: tf.Tensor, *values: tf.Tensor
 ) -> tuple[tf.Tensor, tf.Tensor, list[tf.Tensor]]:
     """Keeps the voxels that belong to an instance.
 
     Returns:
         cluster int32 [m] (0..C-1), number of clusters C, and the values' rows [m, ...].
     """
-    rows = tf.where(instance_ids > 0)[:, 0]
+    rows = tf.where(takes_part)[:, 0]
     ids, cluster = tf.unique(tf.gather(instance_ids, rows))
     return cluster, tf.size(ids), [tf.gather(value, rows) for value in values]
 
@@ -55,17 +58,31 @@ def variance_loss(embedding: tf.Tensor, instance_ids: tf.Tensor, delta_var: floa
 
     Args:
         embedding: float [M, E], x_i.
-        instance_ids: int [M], 0 for voxels that take no part.
+        instance_ids: int [M], 0 for voxels that take no part. A voxel of a negative id weighs what
+            one of an object of mean size does.
         delta_var: distance to the mean mu_c within which nothing is pulled.
 
     Returns:
         A scalar of at least 0.
     """
-    cluster, count, (features,) = _members(instance_ids, embedding)
+    cluster, count, (features, ids) = _members(
+        instance_ids != 0, instance_ids, embedding, instance_ids
+    )
     centres = _segment_mean(features, cluster, count)
     distance = _norm(tf.gather(centres, cluster) - features)
     excess = tf.nn.relu(distance - delta_var)
-    return _mean(_segment_mean(excess * excess, cluster, count))
+    sums = tf.math.unsorted_segment_sum(excess * excess, cluster, count)
+    of_objects = tf.cast(ids > 0, features.dtype)
+    sizes = tf.math.unsorted_segment_sum(tf.ones_like(of_objects), cluster, count)
+    is_object = tf.math.unsorted_segment_max(of_objects, cluster, count)
+    num_objects = tf.reduce_sum(is_object)
+    # Surroundings are large: each of their voxels weighs what one of a usual object does.
+    usual = tf.math.divide_no_nan(tf.reduce_sum(of_objects), num_objects)
+    sizes = tf.where((is_object > 0) | (num_objects == 0), sizes, usual)
+    return tf.math.divide_no_nan(
+        tf.reduce_sum(sums / sizes),
+        tf.where(num_objects > 0, num_objects, tf.cast(count, sums.dtype)),
+    )
 
 
 def distance_loss(embedding: tf.Tensor, instance_ids: tf.Tensor, delta_dist: float) -> tf.Tensor:
@@ -81,7 +98,7 @@ def distance_loss(embedding: tf.Tensor, instance_ids: tf.Tensor, delta_dist: flo
     Returns:
         A scalar of at least 0; identical centres count (2 delta_dist)^2.
     """
-    cluster, count, (features,) = _members(instance_ids, embedding)
+    cluster, count, (features,) = _members(instance_ids != 0, instance_ids, embedding)
     centres = _segment_mean(features, cluster, count)
     distance = _norm(centres[:, None] - centres[None, :])
     lack = tf.nn.relu(2 * delta_dist - distance)
@@ -99,7 +116,7 @@ def regularization_loss(embedding: tf.Tensor, instance_ids: tf.Tensor) -> tf.Ten
     Returns:
         A scalar of at least 0.
     """
-    cluster, count, (features,) = _members(instance_ids, embedding)
+    cluster, count, (features,) = _members(instance_ids != 0, instance_ids, embedding)
     return _mean(_norm(_segment_mean(features, cluster, count)))
 
 
@@ -114,13 +131,15 @@ def direction_loss(
     Args:
         directions: float [M, 3], of any length; v_i is the direction scaled to length 1.
         coordinates: int or float [M, 3], voxel indices X_i; X_c is their mean in an instance.
-        instance_ids: int [M], 0 for voxels that take no part.
+        instance_ids: int [M], at most 0 for voxels that take no part.
 
     Returns:
         A scalar in [-1, 1], -1 where all is right. A voxel exactly at its centre has no
         direction and counts 0.
     """
-    cluster, count, (predicted, positions) = _members(instance_ids, directions, coordinates)
+    cluster, count, (predicted, positions) = _members(
+        instance_ids > 0, instance_ids, directions, coordinates
+    )
     positions = tf.cast(positions, directions.dtype)
     centres = _segment_mean(positions, cluster, count)
     target = _unit(tf.gather(centres, cluster) - positions)

@@ -1,7 +1,7 @@
 """The network as everything else uses it: lists of occupied voxels in, values at them out."""
 
 from collections.abc import Callable
-from typing import TypeVar
+from typing import TypeAlias, TypeVar
 
 from absl import logging
 
@@ -19,7 +19,9 @@ _TOO_MANY_ELEMENTS = 1 << 31
 # In a flat grid the scattered first layer has so many times the elements of its output.
 _SCATTERED = 4
 
-Result = TypeVar("Result")
+# Values on a grid, beside them what they are in empty space where that is known.
+_Values: TypeAlias = tf.Tensor | architecture.Space
+_Result = TypeVar("_Result")
 
 
 class VoxelNetwork(keras.Model):
@@ -156,23 +158,32 @@ class VoxelNetwork(keras.Model):
     def _occupied_values(
         self, plan: Plan, voxels: tf.Tensor, features: tf.Tensor, grid: tf.Tensor
     ) -> dict[str, tf.Tensor]:
+        # Of a layer that knows empty space, which the input is there.
+        knows_space = isinstance(plan.stem.output, list | tuple)
+        nothing = (
+            tf.zeros([self.config.input_channels], keras.backend.floatx()) if knows_space else None
+        )
         if self.config.input_channels <= _MAX_CHANNELS_OF_PLAIN_STEM:
-            x = plan.stem(self._scatter(voxels, features, grid))
+            x = plan.stem(self._scatter(voxels, features, grid), nothing)
         else:
             x = occupied.scattered_convolution(voxels, features, grid, plan.stem.kernel)
-            x = plan.stem.answer(x)  # [B, X, Y, Z, 16]
+            x = plan.stem.answer(x, nothing)  # [B, X, Y, Z, 16]
         for stage in plan.stages:
             x = self._run(stage, x)
         return self._run(lambda half: _values_at(plan, voxels, half), x)
 
-    def _run(self, stage: Callable[[tf.Tensor], Result], x: tf.Tensor) -> Result:
+    def _run(self, stage: Callable[[_Values], _Result], x: _Values) -> _Result:
         """Returns `stage(x)`, whose gradient keeps no more than `x` where that is asked for."""
-        return tf.recompute_grad(stage)(x) if self._recompute else stage(x)
+        if not self._recompute:
+            return stage(x)
+        recomputed = tf.recompute_grad(lambda *parts: stage(tf.nest.pack_sequence_as(x, parts)))
+        return recomputed(*tf.nest.flatten(x))
 
 
-def _values_at(plan: Plan, voxels: tf.Tensor, half: tf.Tensor) -> dict[str, tf.Tensor]:
-    """The layers behind `half` [B, X/2, Y/2, Z/2, 256] at voxels [m, 4]: outputs [m, size]."""
-    last, kernel, pattern = plan.up, plan.up.kernel, plan.up.empty_pattern()
+def _values_at(plan: Plan, voxels: tf.Tensor, x: _Values) -> dict[str, tf.Tensor]:
+    """The layers behind `x` [B, X/2, Y/2, Z/2, 256] at voxels [m, 4]: outputs [m, size]."""
+    half, *empty = tf.nest.flatten(x)
+    last, kernel, pattern = plan.up, plan.up.kernel, plan.up.empty_pattern(*empty or [None])
     if plan.folded is not None:
         # No activation stands between the transposed convolution and the 1^3 layer behind it, so
         # their kernels fold into one, which halves the arithmetic: [4, 4, 4, in, out].
