@@ -245,6 +245,37 @@ def test_background_takes_no_part(seed):
         np.testing.assert_array_equal(gradient[ids == 0], 0)
 
 
+# --- Surroundings ------------------------------------------------------------------------------
+
+
+def test_surroundings_are_pulled_as_if_they_were_as_large_as_a_usual_object():
+    # Object 3 has 2 voxels, 2 from their mean: hinge 1.5, squared 2.25, mean 2.25. Object 5 has 4,
+    # all at one place: 0. So a usual object has 3. The surroundings have 6 voxels, all 2 from their
+    # mean: 6 * 2.25 / 3 = 4.5. Over two objects: (2.25 + 0 + 4.5) / 2.
+    embedding = f64([[0], [4], *[[9]] * 4, *[[-4], [0]] * 3])
+    ids = i32([3, 3, 5, 5, 5, 5, *[-1] * 6])
+    assert float(variance_loss(embedding, ids, 0.5)) == pytest.approx(3.375)
+
+
+def test_surroundings_alone_are_pulled_like_objects():
+    embedding, _, _, ids = random_scene(0)
+    expected = float(variance_loss(embedding, ids, VAR))
+    assert float(variance_loss(embedding, -ids, VAR)) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_surroundings_are_pushed_like_objects_and_have_no_direction(seed):
+    embedding, directions, coordinates, ids = random_scene(seed)
+    some = np.where(ids % 2 == 0, -ids, ids)
+    for loss in (
+        lambda i: distance_loss(embedding, i, DIST),
+        lambda i: regularization_loss(embedding, i),
+    ):
+        assert float(loss(some)) == pytest.approx(float(loss(ids)))
+    expected = float(direction_loss(directions, coordinates, np.maximum(some, 0)))
+    assert float(direction_loss(directions, coordinates, some)) == pytest.approx(expected)
+
+
 # --- Gradients ---------------------------------------------------------------------------------
 
 

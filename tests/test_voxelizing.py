@@ -12,7 +12,7 @@ from mtml_tf.scans import voxels
 from mtml_tf.scene import Scene
 
 
-def one_voxel(semantic_ids, instance_ids, true_ids=None):
+def one_voxel(semantic_ids, instance_ids, true_ids=None, surroundings=False):
     """Channel and instance of a voxel with these points."""
     points = {
         "cells": tf.zeros([len(semantic_ids), 3], tf.int32),
@@ -21,7 +21,7 @@ def one_voxel(semantic_ids, instance_ids, true_ids=None):
         "instance_ids": tf.constant(instance_ids, tf.int32),
         "grid_shape": tf.constant([1, 1, 1]),
     }
-    found = voxelize(points, CLASSES)
+    found = voxelize(points, CLASSES, surroundings)
     return int(found["channels"][0]), int(found["instance_ids"][0])
 
 
@@ -58,6 +58,13 @@ def test_the_instance_is_that_of_the_winning_label(semantic_ids, instance_ids, e
 def test_where_labels_are_predicted_the_true_ones_choose_the_instance():
     assert one_voxel([FLOOR] * 3, [0, 4, 4], [FLOOR, BOX, BOX]) == (0, 4)
     assert one_voxel([BOX] * 3, [0, 0, 4], [FLOOR, FLOOR, BOX]) == (1, 0)
+
+
+def test_surroundings_are_an_instance_for_each_true_label():
+    assert one_voxel([BOX], [0], [0], surroundings=True) == (1, -1)
+    assert one_voxel([BOX], [0], [FLOOR], surroundings=True) == (1, -1 - FLOOR)
+    assert one_voxel([0], [4], [BOX], surroundings=True) == (-1, 4)
+    assert one_voxel([BOX], [0], surroundings=True) == (1, 0)  # an object that nobody annotated
 
 
 @hypothesis.given(st.integers(0, 2**32 - 1))
