@@ -74,6 +74,12 @@ def test_extents_do_not_depend_on_how_a_proposal_lies():
     np.testing.assert_allclose(found["width"], [0, 0, 0], atol=1e-7)
 
 
+def test_a_proposal_knows_the_largest_one_within_it_and_around_it():
+    found = described([0, 1, 2, 3], [2, 3], [2, 3, 4], [4, 5])
+    np.testing.assert_allclose(found["holds"], [2 / 4, 0, 2 / 3, 0])
+    np.testing.assert_allclose(found["held"], [0, np.log(4 / 2), 0, 0])
+
+
 def test_coherencies_are_taken_as_they_are():
     assert described([0])["direction"] == [0]
     found = described([0], [1], direction=np.array([0.25, -1]))

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from scipy import sparse
 
 from mtml_tf.scene import VoxelScene
 from mtml_tf.segmentation.components import neighbours, spatial_components
@@ -33,9 +34,12 @@ COLUMNS = {
     "height": 0,  # standard deviation along z, voxels
     "length": 0,  # and along the longest,
     "width": 0,  # and the shortest horizontal axis
+    "holds": 0,  # size of the largest proposal that lies in it, relative to its own
+    "held": 0,  # logarithm of how many times as large the largest one is in which it lies
 }
 _NUM_TREES, _MAX_DEPTH, _LEAST_IN_LEAF, _LEARNING_RATE = 60, 4, 20, 0.1
 _LEAF = -1
+_INSIDE = 0.9  # share of a proposal that lies in another one, which counts as all of it
 _DIGITS = 6  # significant ones of what leaves add
 
 
@@ -77,6 +81,7 @@ def describe_proposals(
             _contact(owners, rows, apart, voxel_scene),
             _largest_piece(owners, apart, count),
             *_extents(owners, voxel_scene.coordinates[rows].astype(np.float64), count).T,
+            *_nesting(owners, rows, count).T,
         ],
         axis=1,
     )
@@ -115,6 +120,19 @@ def _extents(owners: Array, places: Array, count: int) -> Array:
     xx, yy, xy, zz = means(owners, np.stack([x * x, y * y, x * y, z * z], axis=1), count).T
     middle, radius = (xx + yy) / 2, np.hypot((xx - yy) / 2, xy)
     return np.sqrt(np.maximum(0, np.stack([zz, middle + radius, middle - radius], axis=1)))
+
+
+def _nesting(owners: Array, rows: Array, count: int) -> Array:
+    """Returns float64 [P, 2], `holds` and `held`; 0 where no other proposal does."""
+    incidence = sparse.csr_matrix((np.ones(len(rows), np.int32), (owners, rows)))
+    overlap = (incidence @ incidence.T).tocoo()
+    sizes = np.bincount(owners)
+    lies_in = (overlap.row != overlap.col) & (overlap.data >= _INSIDE * sizes[overlap.row])
+    inner, outer = overlap.row[lies_in], overlap.col[lies_in]
+    holds, held = np.zeros(count), np.zeros(count)
+    np.maximum.at(holds, outer, sizes[inner] / sizes[outer])
+    np.maximum.at(held, inner, np.log(sizes[outer] / sizes[inner]))
+    return np.stack([holds, held], axis=1)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
