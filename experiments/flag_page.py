@@ -48,6 +48,7 @@ PAPER: dict[type, dict[str, str]] = {
         "warp": "-",
         "holes": "-",
         "unannotated": "-",
+        "surroundings": "-",
         "crop": "-",
         "bucket_scenes": "-",
         "seed": "-",
