@@ -46,9 +46,8 @@ def make_dataset(
     Returns:
         A dataset of {"coordinates": int32 [B, M, 3] (-1 in padding rows), "instance_ids": int32
         [B, M] (0 in padding rows and where there is no instance; below 0 see
-        `config.surroundings`), "grid_shape": int32 [B, 3]
-        (even), and either "channels": int32 [B, M] or, where the records hold features,
-        "features": float32 [B, M, C]}.
+        `config.surroundings`), "grid_shape": int32 [B, 3] (even), and either "channels": int32
+        [B, M] or, where the records hold features, "features": float32 [B, M, C]}.
 
     Raises:
         ValueError: a folder or split that can't be read.

@@ -31,14 +31,14 @@ def _unit(vectors: tf.Tensor) -> tf.Tensor:
 
 
 def _members(
-    takes_part: tf.Tensor, instance_ids: tf.Tensor, *values: tf.Tensor
+    instance_ids: tf.Tensor, *values: tf.Tensor
 ) -> tuple[tf.Tensor, tf.Tensor, list[tf.Tensor]]:
     """Keeps the voxels that belong to an instance.
 
     Returns:
         cluster int32 [m] (0..C-1), number of clusters C, and the values' rows [m, ...].
     """
-    rows = tf.where(takes_part)[:, 0]
+    rows = tf.where(instance_ids != 0)[:, 0]
     ids, cluster = tf.unique(tf.gather(instance_ids, rows))
     return cluster, tf.size(ids), [tf.gather(value, rows) for value in values]
 
@@ -65,9 +65,7 @@ def variance_loss(embedding: tf.Tensor, instance_ids: tf.Tensor, delta_var: floa
     Returns:
         A scalar of at least 0.
     """
-    cluster, count, (features, ids) = _members(
-        instance_ids != 0, instance_ids, embedding, instance_ids
-    )
+    cluster, count, (features, ids) = _members(instance_ids, embedding, instance_ids)
     centres = _segment_mean(features, cluster, count)
     distance = _norm(tf.gather(centres, cluster) - features)
     excess = tf.nn.relu(distance - delta_var)
@@ -98,7 +96,7 @@ def distance_loss(embedding: tf.Tensor, instance_ids: tf.Tensor, delta_dist: flo
     Returns:
         A scalar of at least 0; identical centres count (2 delta_dist)^2.
     """
-    cluster, count, (features,) = _members(instance_ids != 0, instance_ids, embedding)
+    cluster, count, (features,) = _members(instance_ids, embedding)
     centres = _segment_mean(features, cluster, count)
     distance = _norm(centres[:, None] - centres[None, :])
     lack = tf.nn.relu(2 * delta_dist - distance)
@@ -116,7 +114,7 @@ def regularization_loss(embedding: tf.Tensor, instance_ids: tf.Tensor) -> tf.Ten
     Returns:
         A scalar of at least 0.
     """
-    cluster, count, (features,) = _members(instance_ids != 0, instance_ids, embedding)
+    cluster, count, (features,) = _members(instance_ids, embedding)
     return _mean(_norm(_segment_mean(features, cluster, count)))
 
 
@@ -138,7 +136,7 @@ def direction_loss(
         direction and counts 0.
     """
     cluster, count, (predicted, positions) = _members(
-        instance_ids > 0, instance_ids, directions, coordinates
+        tf.maximum(instance_ids, 0), directions, coordinates
     )
     positions = tf.cast(positions, directions.dtype)
     centres = _segment_mean(positions, cluster, count)

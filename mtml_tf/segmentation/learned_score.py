@@ -11,11 +11,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from scipy import sparse
 
 from mtml_tf.scene import VoxelScene
 from mtml_tf.segmentation.components import neighbours, spatial_components
-from mtml_tf.segmentation.proposals import members
+from mtml_tf.segmentation.proposals import members, overlaps
 from mtml_tf.segmentation.scores import means, size_deviation
 
 Array = np.ndarray
@@ -124,11 +123,10 @@ def _extents(owners: Array, places: Array, count: int) -> Array:
 
 def _nesting(owners: Array, rows: Array, count: int) -> Array:
     """Returns float64 [P, 2], `holds` and `held`; 0 where no other proposal does."""
-    incidence = sparse.csr_matrix((np.ones(len(rows), np.int32), (owners, rows)))
-    overlap = (incidence @ incidence.T).tocoo()
+    inner, outer, shared = overlaps(owners, rows)
     sizes = np.bincount(owners)
-    lies_in = (overlap.row != overlap.col) & (overlap.data >= _INSIDE * sizes[overlap.row])
-    inner, outer = overlap.row[lies_in], overlap.col[lies_in]
+    lies_in = (inner != outer) & (shared >= _INSIDE * sizes[inner])
+    inner, outer = inner[lies_in], outer[lies_in]
     holds, held = np.zeros(count), np.zeros(count)
     np.maximum.at(holds, outer, sizes[inner] / sizes[outer])
     np.maximum.at(held, inner, np.log(sizes[outer] / sizes[inner]))

@@ -6,6 +6,7 @@ A proposal is an index set: int32 [k], ascending rows of the scene's voxels. Pro
 from collections.abc import Sequence
 
 import numpy as np
+from scipy import sparse
 
 from mtml_tf import timing
 from mtml_tf.config import SegmentConfig
@@ -75,6 +76,17 @@ def members(proposals: Sequence[Array]) -> tuple[Array, Array]:
     sizes = np.array([len(indices) for indices in proposals], np.int64)
     owners = np.repeat(np.arange(len(proposals)), sizes)
     return owners, np.concatenate([np.zeros(0, np.int32), *proposals])
+
+
+def overlaps(owners: Array, rows: Array) -> tuple[Array, Array, Array]:
+    """Returns which proposals share voxels, each with itself too, of what `members` returns.
+
+    Returns:
+        Two proposals, and how many voxels they share: int [K] each. K counts a pair both ways.
+    """
+    incidence = sparse.csr_matrix((np.ones(len(rows), np.int32), (owners, rows)))
+    shared = (incidence @ incidence.T).tocoo()
+    return shared.row, shared.col, shared.data
 
 
 def probable_labels(

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from scipy import sparse
 
-from mtml_tf.segmentation.proposals import members
+from mtml_tf.segmentation.proposals import members, overlaps
 
 Array = np.ndarray
 
@@ -29,10 +29,8 @@ def suppress(proposals: Sequence[Array], class_ids: Array, max_iou: float) -> Ar
     if not len(proposals):
         return np.zeros(0, np.int64)
     owners, rows = members(proposals)
-    incidence = sparse.csr_matrix((np.ones(len(rows), np.int32), (owners, rows)))
-    overlap = (incidence @ incidence.T).tocoo()
+    better, worse, shared = overlaps(owners, rows)
     sizes = np.bincount(owners)
-    better, worse, shared = overlap.row, overlap.col, overlap.data
     iou = shared / (sizes[better] + sizes[worse] - shared)
     clash = (better < worse) & (class_ids[better] == class_ids[worse]) & (iou > max_iou)
     beats = sparse.csr_matrix(
