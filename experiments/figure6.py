@@ -68,12 +68,14 @@ def draw_row(room: scan_rows.PredictedScan, bandwidth: float, width: int) -> tup
     scene, is_thing = room.scene, room.is_thing
     if scene.instance_ids is None:
         raise ValueError(f"scene {scene.name}: expected true instances, found none")
-    clusters = cluster_ids(scene, room.embedding, is_thing, bandwidth)
+    clusters = cluster_ids(scene, room.values.embedding, is_thing, bandwidth)
     true, found = instance_colors(scene.instance_ids), instance_colors(clusters)
     views = [scan_rows.scan_colors(room.mesh), devoxelize(true, scene), devoxelize(found, scene)]
     pictures = [scan_rows.draw_views(room.mesh, views, width)]
     for colors in (true, found):
-        pictures.append(draw_feature_space(room.embedding[is_thing], colors[is_thing], width))
+        pictures.append(
+            draw_feature_space(room.values.embedding[is_thing], colors[is_thing], width)
+        )
     return side_by_side(pictures), len(np.unique(clusters[clusters > 0]))
 
 

@@ -52,10 +52,10 @@ def instance_views(
 def draw_row(model: "Model", room: scan_rows.PredictedScan, width: int) -> Array:
     """Draws the six views of a scan, uint8 [H, 6 * width, 3]."""
     scene, classes = room.scene, room.classes
-    features = np.full((len(room.embedding), 3), STUFF_COLOR, np.uint8)
-    features[room.is_thing] = embedding_colors(room.embedding[room.is_thing])
+    features = np.full((len(room.values.embedding), 3), STUFF_COLOR, np.uint8)
+    features[room.is_thing] = embedding_colors(room.values.embedding[room.is_thing])
     components = connected_components(scene, classes.thing_ids, min_voxels=10)
-    found = model.segment_values(scene, room.embedding, room.direction)
+    found = model.segment_values(scene, room.values)
     true, baseline, ours = instance_views(scene, room.truth, classes, (components, found))
     labels = devoxelize(class_colors(scene.semantic_ids, classes), scene)
     scanned = scan_rows.scan_colors(room.mesh)

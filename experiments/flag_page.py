@@ -38,6 +38,7 @@ PAPER: dict[type, dict[str, str]] = {
         "gamma_reg": "Eq. 1",
         "alpha_feature": "Eq. 6",
         "alpha_direction": "Eq. 6",
+        "alpha_label": "-",
     },
     DataConfig: {
         "batch_size": "4, Setup",
@@ -79,6 +80,7 @@ PAPER: dict[type, dict[str, str]] = {
         "direction_weight": "3.2, Post-processing",
         "feature_weight": "3.2, Post-processing",
         "size_weight": "3.2, Post-processing",
+        "label_weight": "-",
         "learned_score": "-",
         "suppression_iou": "3.2, Post-processing",
         "min_voxels": "-",

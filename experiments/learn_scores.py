@@ -76,15 +76,15 @@ def make_examples(scene: VoxelScene, model: "Model") -> Examples:
         raise ValueError(
             f"scene {scene.name}: expected instance ids to learn scores from, found none"
         )
-    embedding, direction = model.predict(scene)
+    embedding, direction, labels = model.predict(scene)
     config = dataclasses.replace(model.config.segment, learned_score=False)
     if not model.config.has_direction:
         config = dataclasses.replace(config, direction_weight=0.0)
     found = segment.propose(
-        scene, embedding, direction if model.config.has_direction else None, config
+        scene, embedding, direction if model.config.has_direction else None, config, labels
     )
     described = describe_proposals(
-        *(found.indices, found.class_ids, scene, found.direction, found.feature),
+        *(found.indices, found.class_ids, scene, found.direction, found.feature, found.label),
         config.size_statistics,
     )
     return Examples(

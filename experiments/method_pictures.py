@@ -18,6 +18,7 @@ method; without them they are those of the model.
 import dataclasses
 import pathlib
 from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 from absl import flags
@@ -46,6 +47,9 @@ from mtml_tf.segmentation.components import spatial_components
 from mtml_tf.segmentation.segment import Proposals, propose, select
 from mtml_tf.segmentation.suppression import suppress
 
+if TYPE_CHECKING:
+    from mtml_tf.inference.models import Values
+
 FLAGS = flags.FLAGS
 
 Array = np.ndarray
@@ -69,8 +73,7 @@ class Segmented:
         scene: its M voxels.
         classes: of its labels.
         config: of the post-processing.
-        embedding: float32 [M, E].
-        direction: float32 [M, 3].
+        values: what the network tells of the voxels.
         proposals: P scored proposals.
         score: float64 [P], their final score.
         instances: what is left of them, best first; indices are rows of voxels.
@@ -80,8 +83,7 @@ class Segmented:
     scene: VoxelScene
     classes: ClassSet
     config: SegmentConfig
-    embedding: Array
-    direction: Array
+    values: "Values"
     proposals: Proposals
     score: Array
     instances: Sequence[Instance]
@@ -93,7 +95,7 @@ class Segmented:
 
     def clusters(self, bandwidth: float) -> Array:
         """int64 [M], the mean-shift cluster of each voxel, numbered as the instance it matches."""
-        ids = cluster_ids(self.scene, self.embedding, self.is_thing, bandwidth)
+        ids = cluster_ids(self.scene, self.values.embedding, self.is_thing, bandwidth)
         return match_ids(ids, self.ids)
 
     @property
@@ -122,14 +124,13 @@ def segment_in_steps(
     scene: VoxelScene,
     classes: ClassSet,
     config: SegmentConfig,
-    embedding: Array,
-    direction: Array,
+    values: "Values",
 ) -> Segmented:
     """Does what `segment` does and keeps what it makes on the way; see `Segmented`."""
-    proposals = propose(scene, embedding, direction, config)
+    proposals = propose(scene, values.embedding, values.direction, config, values.labels)
     score = proposals.final_score(config)
     found = (proposals, score, select(proposals, config))
-    return Segmented(scan, scene, classes, config, embedding, direction, *found)
+    return Segmented(scan, scene, classes, config, values, *found)
 
 
 def instance_numbers(scene: VoxelScene, instances: Sequence[Instance]) -> Array:
@@ -158,8 +159,8 @@ def draw_network(room: Segmented, width: int) -> Array:
     """Draws the embedding as colours and as places, and the direction with its legend."""
     things = room.is_thing
     features, directions = np.full((2, len(things), 3), STUFF_COLOR, np.uint8)
-    features[things] = embedding_colors(room.embedding[things])
-    directions[things] = direction_colors(room.direction[things])
+    features[things] = embedding_colors(room.values.embedding[things])
+    directions[things] = direction_colors(room.values.direction[things])
     disc, disc_colors = direction_disc(room.scene.coordinates)
     with_disc = draw_voxels(
         np.concatenate([room.scene.coordinates[room.shown], disc]),
@@ -169,7 +170,7 @@ def draw_network(room: Segmented, width: int) -> Array:
     return side_by_side(
         [
             room.draw_voxels(features, width),
-            draw_feature_space(room.embedding[things], features[things], width),
+            draw_feature_space(room.values.embedding[things], features[things], width),
             with_disc,
         ]
     )
@@ -339,8 +340,8 @@ def main() -> None:
     if not config.has_direction:
         raise ValueError(f"{FLAGS.model}: expected a model with directions, found one without")
     scene = voxelize(scan, config.voxel_size, config.classes)
-    embedding, direction = model.predict(scene)
-    room = segment_in_steps(scan, scene, config.classes, config.segment, embedding, direction)
+    values = model.predict(scene)
+    room = segment_in_steps(scan, scene, config.classes, config.segment, values)
     rows = proposals_to_show(room, FLAGS.around)
     pictures = (
         draw_input(room, FLAGS.width),

@@ -17,7 +17,7 @@ from mtml_tf.scannet import reader
 from mtml_tf.scene import Scene, VoxelScene
 
 if TYPE_CHECKING:
-    from mtml_tf.inference.models import Model
+    from mtml_tf.inference.models import Model, Values
 
 FLAGS = flags.FLAGS
 
@@ -38,16 +38,14 @@ class PredictedScan:
         scene: its M voxels.
         truth: int64 [N], `class_id * 1000 + instance`; walls have instances there, too.
         classes: of the labels.
-        embedding: float32 [M, E].
-        direction: float32 [M, 3].
+        values: what the network tells of the voxels.
     """
 
     mesh: Scene
     scene: VoxelScene
     truth: Array
     classes: ClassSet
-    embedding: Array
-    direction: Array
+    values: "Values"
 
     @property
     def is_thing(self) -> Array:
@@ -112,6 +110,6 @@ def write_rows(draw_row: Callable[["Model", PredictedScan], Array]) -> None:
         scene, truth = folder.scene(entry), folder.ground_truth(FLAGS.split, entry)
         mesh = reader.read_mesh(reader.scene_folder(FLAGS.scannet_dir, FLAGS.split, entry.name))
         values = model.predict(scene)
-        rows.append(draw_row(model, PredictedScan(mesh, scene, truth, folder.classes, *values)))
+        rows.append(draw_row(model, PredictedScan(mesh, scene, truth, folder.classes, values)))
     write_png(pathlib.Path(FLAGS.output_png), np.concatenate(rows), FLAGS.overwrite)
     print(FLAGS.output_png)

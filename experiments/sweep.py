@@ -68,8 +68,8 @@ def main() -> None:
     for proposing in program.progress(combinations(PROPOSING), "proposal settings"):
         config = dataclasses.replace(model.config.segment, learned_score=False, **proposing)
         proposals = [
-            propose(scene, embedding, direction, config)
-            for scene, (embedding, direction) in zip(scenes, predicted, strict=True)
+            propose(scene, values.embedding, values.direction, config, values.labels)
+            for scene, values in zip(scenes, predicted, strict=True)
         ]
         for choosing in combinations(CHOOSING):
             chosen: SegmentConfig = dataclasses.replace(config, **choosing)

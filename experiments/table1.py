@@ -35,7 +35,7 @@ def mean_direction_error(data_dir: pathlib.Path, run_dir: pathlib.Path) -> float
 
     model = models.load_model(run_dir)
     errors = [
-        direction_errors(model.predict(scene)[1], scene.coordinates, scene.instance_ids)
+        direction_errors(model.predict(scene).direction, scene.coordinates, scene.instance_ids)
         for scene in records.DataFolder(data_dir).scenes(SPLIT)
         if scene.instance_ids is not None
     ]

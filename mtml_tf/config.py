@@ -37,6 +37,8 @@ class NetworkConfig:
             142 voxels: 30 + 8 * sum(dilations).
         embedding_size: E, length of the feature embedding. The paper names no value; 4 is in the
             authors' code.
+        num_labels: L, one for each class and one for none of them, where the network tells which
+            label each voxel should have; 0 where it does not. Not in the paper.
 
     Raises:
         ValueError: a value out of range.
@@ -46,6 +48,7 @@ class NetworkConfig:
     width: float = 0.5
     dilations: tuple[int, int] = (7, 7)
     embedding_size: int = 4
+    num_labels: int = 0
 
     def __post_init__(self) -> None:
         _require(self.input_channels >= 1, "input_channels of at least 1", self.input_channels)
@@ -56,6 +59,7 @@ class NetworkConfig:
             self.dilations,
         )
         _require(self.embedding_size >= 1, "an embedding_size of at least 1", self.embedding_size)
+        _require(self.num_labels >= 0, "num_labels of at least 0", self.num_labels)
 
     def filters(self, full_width: int) -> int:
         """Returns the number of filters of a layer that has `full_width` at width 1."""
@@ -77,9 +81,12 @@ class LossConfig:
         alpha_feature: weight of the feature embedding loss in Eq. 6 (alpha_FE); 0 trains the
             direction alone.
         alpha_direction: weight of the direction loss in Eq. 6 (alpha_dir); 0 is 'FE only'.
+        alpha_label: weight of the label loss. Above 0 the network has a third output, which
+            corrects the labels that it gets: it learns the true label of each voxel, where the
+            input errs. Not in the paper.
 
     Raises:
-        ValueError: a negative value, or both alphas 0.
+        ValueError: a negative value, or neither features nor directions to learn.
     """
 
     delta_var: float = 0.5
@@ -89,6 +96,7 @@ class LossConfig:
     gamma_reg: float = 0.001
     alpha_feature: float = 0.5
     alpha_direction: float = 1.0
+    alpha_label: float = 0.0
 
     def __post_init__(self) -> None:
         _require_at_least_0(self, *dataclasses.asdict(self))
@@ -112,6 +120,8 @@ class SegmentConfig:
         probability_ids: class ids of the columns of the scenes' features where these are class
             probabilities: a proposal then gets the thing of the largest sum. Empty where they are
             not: it gets the label that most of its voxels have.
+        label_ids: class ids of the columns of the labels that the network tells, 0 for none of the
+            classes. Empty where it tells none.
         score_trees: the learned score, as `learned_score.Trees.to_dict` gives it; None where
             there is none.
         bandwidths: of the mean shift on the feature embedding, in units of the embedding. The
@@ -126,6 +136,9 @@ class SegmentConfig:
             mean (see `segmentation/scores.py`); 0 is 'FE only'. This and the next two are ours.
         feature_weight: exponent of the feature score in the final one.
         size_weight: exponent of the size score in the final one.
+        label_weight: exponent of the label score in the final one, where the network tells labels
+            (`alpha_label`): how likely a proposal's voxels have the label that it has. Not in the
+            paper.
         learned_score: the final score is the model's learned one, which
             `experiments.learn_scores` makes, instead of the weighted mean. Ours.
         suppression_iou: a proposal whose intersection over union with a better one of the same
@@ -143,6 +156,7 @@ class SegmentConfig:
     thing_ids: tuple[int, ...]
     size_statistics: Mapping[int, tuple[float, float]] = dataclasses.field(default_factory=dict)
     probability_ids: tuple[int, ...] = ()
+    label_ids: tuple[int, ...] = ()
     score_trees: Mapping[str, Any] | None = None
     bandwidths: tuple[float, ...] = (0.6, 1.0, 1.5)
     propose_clusters: bool = True
@@ -153,6 +167,7 @@ class SegmentConfig:
     direction_weight: float = 2.0
     feature_weight: float = 0.5
     size_weight: float = 0.5
+    label_weight: float = 3.0
     learned_score: bool = False
     suppression_iou: float = 0.3
     min_voxels: int = 10
@@ -165,6 +180,11 @@ class SegmentConfig:
             not self.probability_ids or set(self.thing_ids) <= set(self.probability_ids),
             f"a column of probabilities for each of the things {self.thing_ids}",
             self.probability_ids,
+        )
+        _require(
+            not self.label_ids or set(self.thing_ids) <= set(self.label_ids),
+            f"a label for each of the things {self.thing_ids}",
+            self.label_ids,
         )
         _require(
             all(0 < bandwidth < math.inf for bandwidth in self.bandwidths),
@@ -186,7 +206,9 @@ class SegmentConfig:
         _require(0 <= self.suppression_iou <= 1, "suppression_iou in 0..1", self.suppression_iou)
         _require(self.min_voxels >= 1, "min_voxels of at least 1", self.min_voxels)
         _require(0 <= self.min_score <= 1, "min_score in 0..1", self.min_score)
-        _require_at_least_0(self, "direction_weight", "feature_weight", "size_weight")
+        _require_at_least_0(
+            self, "direction_weight", "feature_weight", "size_weight", "label_weight"
+        )
 
 
 @dataclasses.dataclass(frozen=True)

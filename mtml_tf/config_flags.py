@@ -12,7 +12,7 @@ from absl import flags
 Config = TypeVar("Config")
 
 # Fields of SegmentConfig that come from the training scenes and are kept with the model.
-FROM_DATA = ("thing_ids", "size_statistics", "probability_ids", "score_trees")
+FROM_DATA = ("thing_ids", "size_statistics", "probability_ids", "label_ids", "score_trees")
 
 _DEFINE = {
     int: flags.DEFINE_integer,

@@ -12,7 +12,10 @@ from mtml_tf.config import DataConfig, LossConfig, NetworkConfig, SegmentConfig,
 
 FLAGS = flags.FLAGS
 
-_FROM_DATA = {NetworkConfig: ["input_channels"], SegmentConfig: config_flags.FROM_DATA}
+_FROM_DATA = {
+    NetworkConfig: ["input_channels", "num_labels"],
+    SegmentConfig: config_flags.FROM_DATA,
+}
 _CONFIGS = (NetworkConfig, LossConfig, DataConfig, TrainConfig, SegmentConfig)
 
 flags.DEFINE_string("data_dir", None, "Data folder.")

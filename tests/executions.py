@@ -44,7 +44,7 @@ def both_executions(config):
 
 
 def assert_equal_outputs(found, expected, tolerance=1e-5):
-    assert set(found) == set(expected) == {"embedding", "direction"}
+    assert set(found) == set(expected) >= {"embedding", "direction"}
     for name in expected:
         scale = np.abs(expected[name]).max()
         assert scale > 1e-2, "the test tells nothing where all values are 0"

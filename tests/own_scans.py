@@ -21,12 +21,15 @@ def tiny_model():
     """A tiny one that was never trained: the parts of a label that touch are its proposals."""
     segment = SegmentConfig(
         thing_ids=(2, 7),
+        label_ids=(*CLASSES.ids, 0),
         propose_clusters=False,
         propose_cluster_components=False,
         direction_weight=0.0,
         feature_weight=0.0,
+        label_weight=0.0,
     )
-    config = ModelConfig(NetworkConfig(3, width=1 / 16), segment, CLASSES, 0.1, True)
+    network = NetworkConfig(3, width=1 / 16, num_labels=4)
+    config = ModelConfig(network, segment, CLASSES, 0.1, True)
     return Model(config, VoxelNetwork(config.network))
 
 

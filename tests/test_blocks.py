@@ -17,7 +17,7 @@ from mtml_tf.network.blocks import crop, split_grid
 from mtml_tf.network.voxel_network import VoxelNetwork
 
 # A receptive field of 62 voxels instead of 142, so that small scenes have blocks.
-NETWORK = NetworkConfig(len(CLASSES), width=1 / 16, dilations=(2, 2))
+NETWORK = NetworkConfig(len(CLASSES), width=1 / 16, dilations=(2, 2), num_labels=4)
 
 
 @pytest.fixture(scope="module")
@@ -56,14 +56,14 @@ def test_blocks_give_the_values_of_the_whole(model, parts, monkeypatch):
 def test_less_than_half_the_receptive_field_would_not_do(model):
     scene = sparse_scene(0, (150, 12, 12), 4000)
     scene = dataclasses.replace(scene, voxel_size=0.1)
-    whole, _ = model.predict(scene)
-    near, _ = model._predict_blocks(scene, split_grid(scene.grid_shape, 4, 150 * 12 * 8))
+    whole, *_ = model.predict(scene)
+    near, *_ = model._predict_blocks(scene, split_grid(scene.grid_shape, 4, 150 * 12 * 8))
     assert np.abs(near - whole).max() > 1e-3 * np.abs(whole).max()
 
 
 def test_memory_that_runs_out_leads_to_smaller_blocks(model, monkeypatch):
     scene = dataclasses.replace(sparse_scene(0, (300, 12, 12), 500), voxel_size=0.1)
-    whole, _ = model.predict(scene)
+    whole, *_ = model.predict(scene)
     graph, seen, most = model._call, [], 200 * 12 * 12
 
     def call(inputs):
@@ -74,7 +74,7 @@ def test_memory_that_runs_out_leads_to_smaller_blocks(model, monkeypatch):
         return graph(inputs)
 
     monkeypatch.setitem(model.__dict__, "_call", call)
-    found, _ = model.predict(scene)
+    found, *_ = model.predict(scene)
     assert seen[0] == 300 * 12 * 12
     fitting = [size for size in seen if size <= most]
     assert len(fitting) > 1

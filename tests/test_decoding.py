@@ -51,6 +51,19 @@ def test_true_ids_are_read_where_they_are_not_the_input():
     np.testing.assert_array_equal(found["true_ids"], [5, 6, 7])
 
 
+def test_the_true_channel_of_a_voxel_is_that_of_most_points():
+    true_ids = np.array([BOX, FLOOR, FLOOR], np.int32)
+    for points, expected in (
+        (dataclasses.replace(SCENE.points, true_ids=true_ids), [1, 0]),
+        (SCENE.points, [0, 1]),  # the input is true
+        (None, [0, 1]),
+    ):
+        record = tf.constant(encode_record(dataclasses.replace(SCENE, points=points)))
+        found = decode_voxels(record, 0, CLASSES)
+        np.testing.assert_array_equal(found["channels"], [0, 1])
+        np.testing.assert_array_equal(found["true_channels"], expected)
+
+
 def test_without_ground_truth_there_is_no_instance():
     points = dataclasses.replace(SCENE.points, instance_ids=None)
     found = decode(dataclasses.replace(SCENE, points=points))

@@ -15,6 +15,7 @@ from scenes import (
     give_random_weights,
     sparse_scene,
 )
+from scipy import special
 from tensorflow.core.protobuf import saved_model_pb2
 
 from mtml_tf import __version__
@@ -35,10 +36,10 @@ SCENE = box_scene(0)
 
 def random_model(input_channels=3, has_direction=True):
     """A small network with random weights."""
-    config = NetworkConfig(input_channels, width=1 / 16, dilations=DILATIONS, embedding_size=3)
+    config = NetworkConfig(input_channels, 1 / 16, DILATIONS, embedding_size=3, num_labels=4)
     network = VoxelNetwork(config)
     give_random_weights(network)
-    segment = SegmentConfig(thing_ids=CLASSES.thing_ids, min_voxels=1)
+    segment = SegmentConfig(CLASSES.thing_ids, label_ids=(*CLASSES.ids, 0), min_voxels=1)
     return Model(ModelConfig(config, segment, NAMED, SCENE.voxel_size, has_direction), network)
 
 
@@ -130,7 +131,7 @@ def test_the_loaded_network_takes_batches_as_the_live_one(place):
         for name, values in batch_of([SCENE, sparse_scene(1, (8, 12, 10), 20)]).items()
     }
     found, expected = loaded.network(batch), model.network(batch)
-    assert set(found) == set(expected) == {"embedding", "direction"}
+    assert set(found) == set(expected) == {"embedding", "direction", "labels"}
     for name in expected:
         assert_equal(found[name].numpy(), expected[name].numpy())
 
@@ -170,10 +171,9 @@ def test_a_fresh_process_without_this_package_gets_classes_voxel_size_and_values
     assert voxel_size == "0.05"
     assert table[:2] == ["id,name,kind", "2,floor,stuff"]
     values = np.load(tmp_path / "values.npz")
-    for found, expected in zip(
-        (values["embedding"], values["direction"]), model.predict(SCENE), strict=True
-    ):
-        assert_equal(found, expected)
+    values = {**values, "labels": special.softmax(values["labels"], axis=1)}
+    for name, expected in model.predict(SCENE)._asdict().items():
+        assert_equal(values[name], expected)
 
 
 def test_the_description_and_the_assets_tell_the_whole_model(place, signatures):
@@ -335,7 +335,7 @@ def test_a_model_of_features_has_no_class_ids(features_place):
     found = signatures["serving_default"](
         coordinates=tf.constant(scene.coordinates), features=tf.constant(scene.features)
     )
-    embedding, direction = model.predict(scene)
+    embedding, direction, _ = model.predict(scene)
     assert_equal(found["embedding"].numpy(), embedding)
     assert_equal(found["direction"].numpy(), direction)
 

@@ -6,6 +6,7 @@ from scenes import CLASSES, box_scene
 
 from experiments import figure6
 from experiments.scan_rows import PredictedScan
+from mtml_tf.inference.models import Values
 from mtml_tf.scene import Scene
 
 SCENE = box_scene(0, num_objects=2)
@@ -47,7 +48,7 @@ def test_a_row_has_five_pictures_and_counts_the_clusters():
     scanned = dataclasses.replace(SCENE, vertex_to_voxel=np.arange(count, dtype=np.int32))
     room = PredictedScan(
         *(Scene("room", SCENE.coordinates * 0.1), scanned, np.zeros(count), CLASSES),
-        *(EMBEDDING, np.zeros((count, 3), np.float32)),
+        Values(EMBEDDING, np.zeros((count, 3), np.float32)),
     )
     picture, clusters = figure6.draw_row(room, 1.0, 40)
     assert picture.shape[1:] == (200, 3)

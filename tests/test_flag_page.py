@@ -34,7 +34,8 @@ def test_every_program_is_on_the_page(page):
 
 
 def test_the_paper_is_named_for_every_setting_that_has_a_flag():
-    from_data = {NetworkConfig: {"input_channels"}, SegmentConfig: set(config_flags.FROM_DATA)}
+    of_network = {"input_channels", "num_labels"}
+    from_data = {NetworkConfig: of_network, SegmentConfig: set(config_flags.FROM_DATA)}
     for kind, papers in flag_page.PAPER.items():
         fields = {field.name for field in dataclasses.fields(kind)}
         assert set(papers) == fields - from_data.get(kind, set())

@@ -24,7 +24,7 @@ from mtml_tf.network.graph import Graph
 from mtml_tf.network.voxel_network import VoxelNetwork
 
 layers = keras.layers
-SMALL = NetworkConfig(12, width=1 / 16, dilations=(2, 2))
+SMALL = NetworkConfig(12, width=1 / 16, dilations=(2, 2), num_labels=13)
 
 
 def conv(filters, size, **settings):
@@ -141,7 +141,7 @@ def test_an_added_layer_runs_at_occupied_voxels(name, change, monkeypatch):
     with double_precision(monkeypatch):
         networks = both_executions(SMALL)
         added = {"activation behind up": 0, "layer without bias in the head": 1}.get(name, 2)
-        assert len(networks[0].dense.trainable_variables) == 34 + added
+        assert len(networks[0].dense.trainable_variables) == 36 + added
         occupied, dense = (network(inputs) for network in networks)
         assert_equal_outputs(occupied, dense, tolerance=1e-10)
         assert_equal_gradients(networks, inputs)

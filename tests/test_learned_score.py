@@ -22,16 +22,22 @@ ROW = VoxelScene(
 )
 
 
-def described(*proposals, scene=ROW, statistics=None, direction=None):
+def described(*proposals, scene=ROW, statistics=None, direction=None, label=None):
     found = describe_proposals(
         [np.array(rows, np.int32) for rows in proposals],
         np.full(len(proposals), CHAIR, np.int32),
         scene,
         direction,
         np.full(len(proposals), 0.5),
+        label,
         statistics or {},
     )
     return dict(zip(COLUMNS, found.T, strict=True))
+
+
+def test_the_label_score_is_seen_and_is_1_where_there_is_none():
+    assert described([0, 1], [2])["label"].tolist() == [1, 1]
+    assert described([0, 1], [2], label=np.array([0.5, 0.2]))["label"].tolist() == [0.5, 0.2]
 
 
 def test_contact_is_the_share_of_faces_within_the_label_that_lead_out():
@@ -88,7 +94,7 @@ def test_coherencies_are_taken_as_they_are():
 
 
 def test_no_proposals_have_no_rows():
-    none = describe_proposals([], np.zeros(0, np.int32), ROW, None, np.zeros(0), {})
+    none = describe_proposals([], np.zeros(0, np.int32), ROW, None, np.zeros(0), None, {})
     assert none.shape == (0, len(COLUMNS))
     assert small_trees()(none).shape == (0,)
 

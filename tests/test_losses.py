@@ -11,6 +11,7 @@ from mtml_tf.network.losses import (
     MultiTaskLoss,
     direction_loss,
     distance_loss,
+    label_loss,
     regularization_loss,
     variance_loss,
 )
@@ -257,6 +258,15 @@ def test_surroundings_are_pulled_as_if_they_were_as_large_as_a_usual_object():
     assert float(variance_loss(embedding, ids, 0.5)) == pytest.approx(3.375)
 
 
+def test_label_loss_by_hand():
+    # Two channels and none. Logits ln 2, ln 1, ln 1: probabilities 1/2, 1/4, 1/4.
+    labels = f64([[math.log(2), 0, 0], [math.log(2), 0, 0], [0, 0, 0]])
+    expected = (math.log(2) + math.log(4) + math.log(3)) / 3  # the last is -1, none of them
+    assert float(label_loss(labels, i32([0, -1, 1]))) == pytest.approx(expected)
+    assert float(label_loss(labels, i32([0, -2, -2]))) == pytest.approx(math.log(2))
+    assert float(label_loss(labels, i32([-2, -2, -2]))) == 0
+
+
 def test_surroundings_alone_are_pulled_like_objects():
     embedding, _, _, ids = random_scene(0)
     expected = float(variance_loss(embedding, ids, VAR))
@@ -463,6 +473,19 @@ def test_terms_without_weight_are_absent():
     total, logged = run_layer(LossConfig(alpha_feature=0.0), *batch)
     assert set(logged) == {"direction"}
     assert total == pytest.approx(logged["direction"])
+
+
+def test_labels_have_a_loss_where_their_truth_is_known():
+    embedding, directions, coordinates, ids = two_scenes()
+    rng = np.random.default_rng(0)
+    labels = rng.normal(size=(2, 40, 4)).astype(np.float32)
+    channels = rng.integers(-2, 3, (2, 40)).astype(np.int32)
+    outputs = {"embedding": embedding, "direction": directions, "labels": labels}
+    config = LossConfig(alpha_direction=0.0, alpha_feature=1e-9, alpha_label=0.7)
+    layer = MultiTaskLoss(config)
+    layer(outputs, coordinates, ids, true_channels=channels)
+    expected = np.mean([float(label_loss(*scene)) for scene in zip(labels, channels, strict=True)])
+    assert float(layer.losses[0]) == pytest.approx(0.7 * expected, rel=1e-5)
 
 
 def test_the_layer_passes_outputs_through_and_tells_its_settings():

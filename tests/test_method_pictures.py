@@ -12,6 +12,7 @@ from experiments import method_pictures
 from mtml_tf.config import SegmentConfig
 from mtml_tf.drawing.feature_colors import direction_colors
 from mtml_tf.drawing.pictures import STUFF_COLOR, instance_colors
+from mtml_tf.inference.models import Values
 from mtml_tf.scene import Instance, Scene
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
@@ -33,8 +34,7 @@ def perfect_room(scene, **config):
         scanned,
         CLASSES,
         SegmentConfig(thing_ids=CLASSES.thing_ids, **config),
-        embedding,
-        direction,
+        Values(embedding, direction),
     )
 
 

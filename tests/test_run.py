@@ -65,13 +65,14 @@ def test_the_loss_falls_and_every_term_is_logged(run_dir):
     loss = logged_values(run_dir, "epoch_loss")
     assert len(loss) == 2
     assert loss[1] < loss[0] - 0.1
-    names = ("variance", "distance", "regularization", "direction")
+    names = ("variance", "distance", "regularization", "direction", "label")
     terms = {name: logged_values(run_dir, f"epoch_{name}") for name in names}
     for epoch in range(2):
         weighted = (
             0.5 * (terms["variance"][epoch] + terms["distance"][epoch])
             + 0.0005 * terms["regularization"][epoch]
             + terms["direction"][epoch]
+            + 0.5 * terms["label"][epoch]
         )
         assert loss[epoch] == pytest.approx(weighted, rel=1e-4)
     assert len(logged_values(run_dir, "epoch_loss", "validation")) == 2
@@ -94,7 +95,9 @@ def test_a_run_folder_holds_all_that_prediction_needs(whole):
         config = models.load_model(path, which).config
         assert config == trained.config
         assert config.classes == CLASSES
-        assert config.network == dataclasses.replace(EXPERIMENT.network, input_channels=3)
+        assert config.network == dataclasses.replace(
+            EXPERIMENT.network, input_channels=3, num_labels=4
+        )
         assert config.voxel_size == 0.05
         assert config.has_direction
         assert config.segment.thing_ids == CLASSES.thing_ids
@@ -171,7 +174,7 @@ def test_a_killed_run_can_be_used_before_it_goes_on(killed, tmp_path):
         for name in reader.get_variable_to_shape_map()
         if name.startswith("network/") and name.endswith("bias/.ATTRIBUTES/VARIABLE_VALUE")
     ]
-    assert len(biases) == 17
+    assert len(biases) == 18
     assert any(bias.numpy().any() for bias in biases)
     assert sorted(b.numpy().tolist() for b in biases) == sorted(b.tolist() for b in saved)
     for which, names in (("", "best or last"), (models.BEST, "best")):

@@ -114,6 +114,7 @@ def test_settings_that_are_damaged_are_told(data, run_dir, tmp_path):
 
 def test_the_program_refuses_another_method(data, run_dir):
     flags = ["--train_split=two", "--width=0.125", "--dilations=1,2", "--embedding_size=3"]
+    flags.append("--alpha_label=0.5")
     result = run_program(*command(data, run_dir, *flags, "--origins"))
     assert result.returncode == 1
     assert result.stderr.splitlines()[-1] == (

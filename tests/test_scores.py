@@ -100,6 +100,14 @@ def test_size_score_of_a_class_without_statistics_is_one():
     assert size_score_of(17, {}) == 1.0
 
 
+def test_label_score_is_the_mean_probability_of_the_proposals_class():
+    labels = np.array([[0.5, 0.3, 0.2], [0.1, 0.8, 0.1], [0.0, 0.1, 0.9]], np.float32)
+    proposals = [np.array([0, 1], np.int32), np.array([1, 2], np.int32)]
+    found = scores.label_score(proposals, np.array([7, 4]), labels, (4, 7, 0))
+    np.testing.assert_allclose(found, [0.55, 0.05], rtol=1e-6)
+    assert scores.label_score([], np.zeros(0, np.int32), labels, (4, 7, 0)).shape == (0,)
+
+
 def final(direction, feature, size, *weights):
     return scores.final_score(
         None if direction is None else np.array([direction]),
@@ -118,6 +126,12 @@ def test_a_weight_of_zero_takes_a_score_out():
     assert final(-1.0, 0.8, 1.0, 0, 1, 0) == pytest.approx(0.8)
     assert final(None, 0.8, 1.0, 0, 1, 0) == pytest.approx(0.8)
     assert final(-1.0, 0.0, 0.1, 0, 0, 0) == 1.0
+
+
+def test_a_label_score_is_one_more_factor():
+    arguments = [np.array([value]) for value in (0.5, 0.8, 0.9)]
+    found = scores.final_score(*arguments, 1, 1, 1, np.array([0.25]), 2)[0]
+    assert found == pytest.approx((0.5 * 0.8 * 0.9 * 0.25**2) ** (1 / 5))
 
 
 def test_directions_that_lead_away_give_zero():

@@ -68,6 +68,27 @@ def truth(scene):
     }
 
 
+def test_what_the_network_does_not_take_for_the_label_scores_less():
+    config = dataclasses.replace(CONFIG, label_ids=(FLOOR, BOX, TOWER, 0))
+    labels = np.eye(4, dtype=np.float32)[SCENE.semantic_ids - 1]
+    before = segment(SCENE, *perfect_outputs(SCENE), config)
+    assert as_sets(segment(SCENE, *perfect_outputs(SCENE), config, labels)[:4]) == truth(SCENE)
+    doubted = SCENE.instance_ids == 2  # the network takes a third of it for no object at all
+    labels[doubted] = [0, 2 / 3, 0, 1 / 3]
+    after = segment(SCENE, *perfect_outputs(SCENE), config, labels)
+    scores = {tuple(i.indices): i.score for i in after}
+    for instance in before[:4]:
+        share = (2 / 3) ** (config.label_weight / 6) if doubted[instance.indices[0]] else 1
+        expected = (instance.score**3) ** (1 / 6) * share
+        assert scores[tuple(instance.indices)] == pytest.approx(expected)
+
+
+def test_labels_of_other_classes_are_refused():
+    labels = np.zeros((len(SCENE.coordinates), 4), np.float32)
+    with pytest.raises(ValueError, match=r"scene boxes: expected 0 columns in labels, .* found 4"):
+        segment(SCENE, *perfect_outputs(SCENE), CONFIG, labels)
+
+
 @pytest.mark.parametrize("coherent", [False, True])
 def test_perfect_outputs_give_the_ground_truth(coherent):
     instances = segment(

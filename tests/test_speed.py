@@ -58,7 +58,9 @@ def test_the_looped_loss_and_its_gradients_equal_ours():
             plain_tape.watch(sources)
             our_tape.watch(sources)
             looped = plain.looped_loss(*sources, coordinates, ids, config)
-            ours = network.joint_loss(layer, *sources, coordinates, ids)
+            scene = {"embedding": embedding, "direction": direction}
+            scene |= {"coordinates": coordinates, "instance_ids": ids}
+            ours = network.joint_loss(layer, scene)
         return looped, ours, plain_tape.gradient(looped, sources), our_tape.gradient(ours, sources)
 
     looped, ours, of_plain, of_ours = both()
@@ -242,7 +244,7 @@ def test_prediction_in_blocks_gives_the_values_of_the_whole():
     assert contest.case.endswith("blocks of 152 x 80 x 8 and less")
     whole, in_blocks = contest.plain()(), contest.ours()()
     assert blocks.difference_of_blocks(contest, whole, in_blocks).holds
-    wrong = (in_blocks[0], in_blocks[1] + 0.1)
+    wrong = in_blocks._replace(direction=in_blocks.direction + 0.1)
     assert not blocks.difference_of_blocks(contest, whole, wrong).holds
     with pytest.raises(ValueError, match="expected a room larger than the halo"):
         blocks.blocks_contest(TINY)

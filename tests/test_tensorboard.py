@@ -14,6 +14,7 @@ from mtml_tf.backend import keras, tf
 from mtml_tf.config import DataConfig, LossConfig, NetworkConfig, TrainConfig
 from mtml_tf.drawing.pictures import STUFF_COLOR, instance_colors
 from mtml_tf.drawing.slices import draw_slices
+from mtml_tf.inference.models import Values
 from mtml_tf.scene import Instance, VoxelScene
 from mtml_tf.training import callbacks, run, tensorboard
 from mtml_tf.training.tensorboard import write_hyperparameters, write_scene
@@ -35,8 +36,10 @@ FOUND = [Instance(BOX, 0.9, np.array([3], np.int32)), Instance(BOX, 0.8, np.arra
 def model_that_finds(instances, has_direction=True):
     embedding = np.array([[0, 0], [0, 0], [0, 1], [5, 0]], np.float32)
     return types.SimpleNamespace(
-        predict=lambda scene: (embedding[: len(scene.coordinates)], np.ones((4, 3), np.float32)),
-        segment_values=lambda scene, embedding, direction: instances,
+        predict=lambda scene: Values(
+            embedding[: len(scene.coordinates)], np.ones((4, 3), np.float32)
+        ),
+        segment_values=lambda scene, values: instances,
         config=types.SimpleNamespace(classes=CLASSES, has_direction=has_direction),
     )
 

@@ -20,9 +20,9 @@ class KnownModel(models.Model):
 
     def predict(self, scene):
         label = scene.semantic_ids[:, None].astype(np.float32)
-        return np.concatenate([label, 0 * label], axis=1), np.eye(3, dtype=np.float32)[
-            0
-        ] + 0 * label
+        along_x = np.eye(3, dtype=np.float32)[0] + 0 * label
+        labels = np.where(label > 2, [[0, 0, 0.75, 0.25]], [[1.0, 0, 0, 0]])
+        return models.Values(np.concatenate([label, 0 * label], axis=1), along_x, labels)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,7 +62,7 @@ def test_one_view_is_what_the_network_gives_to_the_last_bit():
 
 def test_directions_are_turned_back_and_added_up():
     # The second view is turned by 135 degrees: its x is, turned back, (-1, -1) / sqrt(2).
-    _, (_, direction) = predict_views(known_model(), 2)
+    _, (_, direction, _) = predict_views(known_model(), 2)
     half = np.sqrt(0.5)
     expected = np.broadcast_to([1 - half, -half, 0], direction.shape)
     np.testing.assert_allclose(direction, expected, atol=1e-6)
@@ -75,7 +75,7 @@ def test_embeddings_stand_side_by_side_and_distances_are_means():
     scene = dataclasses.replace(
         boxes, vertices=boxes.vertices[[0, 1700]], semantic_ids=np.array([1, 7], np.int32)
     )
-    _, (embedding, _) = predict_views(known_model(), 4, scene)
+    _, (embedding, *_) = predict_views(known_model(), 4, scene)
     np.testing.assert_array_equal(embedding, np.array([[1.0], [7]]) * np.tile([0.5, 0], 4))
     assert embedding.dtype == np.float32
     assert np.linalg.norm(embedding[1] - embedding[0]) == 6
@@ -89,9 +89,11 @@ def test_a_voxel_gets_the_mean_over_its_vertices_in_the_other_grid():
         np.array([[0.0, 0.09, 0], [0.09, 0, 0], [0.09, 0, 0]]),
         semantic_ids=np.array([2, 7, 7], np.int32),
     )
-    voxel_scene, (embedding, _) = predict_views(known_model(), 2, scene)
+    voxel_scene, (embedding, _, labels) = predict_views(known_model(), 2, scene)
     assert voxel_scene.semantic_ids.tolist() == [7]
     np.testing.assert_allclose(embedding * np.sqrt(2), [[7, 0, 16 / 3, 0]], rtol=1e-6)
+    # The mean of what the first view sees, and of what the vertices see in the second one.
+    np.testing.assert_allclose(labels, [[1 / 6, 0, 0.625, 5 / 24]], rtol=1e-6)
 
 
 @pytest.mark.parametrize("has_direction", [True, False])

@@ -11,6 +11,7 @@ from executions import (
     double_precision,
 )
 from scenes import CLASSES, batch_of, box_scene, give_random_weights, sparse_scene
+from scipy import special
 
 from mtml_tf.backend import tf
 from mtml_tf.classes import ClassSet
@@ -36,7 +37,8 @@ BATCHES = {
 @pytest.mark.parametrize("batch", BATCHES)
 @pytest.mark.parametrize("classes", [CLASSES, MANY], ids=["3 classes", "12 classes"])
 def test_occupied_equals_dense_for_labels(batch, classes):
-    occupied, dense = both_executions(NetworkConfig(len(classes), width=1 / 8))
+    config = NetworkConfig(len(classes), width=1 / 8, num_labels=len(classes) + 1)
+    occupied, dense = both_executions(config)
     scenes = [
         sparse_scene(seed, grid_shape, count, ids=(0, *classes.ids))
         for seed, (grid_shape, count) in enumerate(BATCHES[batch])
@@ -71,6 +73,16 @@ def test_gradients_of_both_executions_are_equal(what, monkeypatch):
         networks = both_executions(NetworkConfig(int(count), width=1 / 8))
         assert len(networks[0].dense.trainable_variables) == 34
         assert_equal_gradients(networks, inputs)
+
+
+def test_a_network_that_learned_nothing_tells_the_labels_that_it_gets():
+    network = VoxelNetwork(NetworkConfig(len(CLASSES), width=1 / 16, num_labels=4))
+    for weight in network.dense.get_layer("labels").weights:
+        weight.assign(tf.zeros_like(weight))
+    inputs = batch_of([sparse_scene(0, (8, 8, 8), 40, ids=(0, *CLASSES.ids))])
+    told = network(inputs)["labels"][0].numpy().argmax(axis=1)
+    np.testing.assert_array_equal(np.where(told == 3, -1, told), inputs["channels"][0])
+    assert set(told) == {0, 1, 2, 3}
 
 
 def test_padding_rows_are_zero():
@@ -147,7 +159,7 @@ def test_a_scene_has_its_own_values_beside_a_larger_one(execution):
 
 def test_prediction_is_of_the_scene_alone_on_its_own_grid():
     """To the bit, whatever was predicted before; and the same as a batch of one."""
-    network = VoxelNetwork(NetworkConfig(len(CLASSES), width=1 / 16))
+    network = VoxelNetwork(NetworkConfig(len(CLASSES), width=1 / 16, num_labels=4))
     give_random_weights(network)
     model = model_of(network)
     small = box_scene(0, grid_shape=(8, 10, 8))
@@ -159,14 +171,16 @@ def test_prediction_is_of_the_scene_alone_on_its_own_grid():
         assert before.dtype == np.float32
         np.testing.assert_array_equal(after, before)
     alone = network(batch_of([small]))
-    found = dict(zip(("embedding", "direction"), first, strict=True))
-    assert_equal_outputs(found, {name: x.numpy()[0] for name, x in alone.items()})
+    found = {**first._asdict(), "labels": np.log(first.labels)}
+    expected = {name: x.numpy()[0] for name, x in alone.items()}
+    expected["labels"] -= special.logsumexp(expected["labels"], axis=1, keepdims=True)
+    assert_equal_outputs(found, expected)
 
 
 @pytest.mark.parametrize("margin", [1, 7, 20, 40])
 @pytest.mark.parametrize("execution", ["occupied", "dense"])
 def test_predictions_do_not_depend_on_the_margin(execution, margin):
-    network = VoxelNetwork(NetworkConfig(len(CLASSES), width=1 / 16, dilations=(1, 1)), execution)
+    network = VoxelNetwork(NetworkConfig(len(CLASSES), 1 / 16, (1, 1), num_labels=4), execution)
     give_random_weights(network)
     model = model_of(network)
     scene = box_scene(0, grid_shape=(8, 10, 8))

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from scenes import BOX, CLASSES, FLOOR, TOWER
 
 from mtml_tf.backend import tf
-from mtml_tf.data.voxelizing import majority, voxelize
+from mtml_tf.data.majority import majority
+from mtml_tf.data.voxelizing import voxelize
 from mtml_tf.scans import voxels
 from mtml_tf.scene import Scene
 
@@ -65,6 +66,19 @@ def test_surroundings_are_an_instance_for_each_true_label():
     assert one_voxel([BOX], [0], [FLOOR], surroundings=True) == (1, -1 - FLOOR)
     assert one_voxel([0], [4], [BOX], surroundings=True) == (-1, 4)
     assert one_voxel([BOX], [0], surroundings=True) == (1, 0)  # an object that nobody annotated
+
+
+def test_the_true_channel_is_that_of_most_points():
+    points = {
+        "cells": tf.constant([[0, 0, 0]] * 3 + [[1, 0, 0]]),
+        "semantic_ids": tf.constant([BOX, BOX, BOX, FLOOR]),
+        "true_ids": tf.constant([FLOOR, FLOOR, BOX, 0]),
+        "instance_ids": tf.zeros([4], tf.int32),
+        "grid_shape": tf.constant([2, 1, 1]),
+    }
+    found = voxelize(points, CLASSES)
+    assert found["channels"].numpy().tolist() == [1, 0]
+    assert found["true_channels"].numpy().tolist() == [0, -1]
 
 
 @hypothesis.given(st.integers(0, 2**32 - 1))

@@ -20,7 +20,7 @@ STEPS_PER_EPOCH = NUM_SCENES // BATCH_SIZE
 EXPERIMENT = Experiment(
     train_split="train",
     network=NetworkConfig(width=1 / 8, dilations=(1, 2), embedding_size=3),
-    loss=LossConfig(),
+    loss=LossConfig(alpha_label=0.5),
     data=DataConfig(batch_size=BATCH_SIZE, origins=True, seed=1),
     train=TrainConfig(
         epochs=2,
@@ -37,6 +37,7 @@ FLAGS = [
     *("--width=0.125", "--dilations=1,2", "--embedding_size=3", "--batch_size=2", "--origins"),
     *("--seed=1", "--epochs=2", "--learning_rate=5e-3", "--validation_split=val"),
     *("--ap_every=1", "--min_vertices=1", "--checkpoint_every=4", "--min_voxels=4"),
+    "--alpha_label=0.5",
 ]
 
 

@@ -188,23 +188,16 @@ def _gradients(parts: _Side) -> Callable[..., tuple[tf.Tensor, list[tf.Tensor]]]
     ) -> tuple[tf.Tensor, list[tf.Tensor]]:
         with tf.GradientTape() as tape:
             outputs = parts.at_voxels(parts.call(inputs), coordinates)
-            loss = joint_loss(
-                loss_layer, outputs["embedding"], outputs["direction"], coordinates, instance_ids
-            )
+            targets = {"coordinates": coordinates, "instance_ids": instance_ids}
+            loss = joint_loss(loss_layer, {**outputs, **targets})
         return loss, tape.gradient(loss, parts.variables)
 
     return gradients
 
 
-def joint_loss(
-    layer: MultiTaskLoss,
-    embedding: tf.Tensor,
-    direction: tf.Tensor,
-    coordinates: tf.Tensor,
-    instance_ids: tf.Tensor,
-) -> tf.Tensor:
+def joint_loss(layer: MultiTaskLoss, scene: Inputs) -> tf.Tensor:
     """The package's loss of one scene: the weighted sum of its terms."""
-    terms = layer.scene_terms(embedding, direction, coordinates, instance_ids)
+    terms = layer.scene_terms(scene)
     return tf.add_n([layer.weights_of_terms[name] * value for name, value in terms.items()])
 
 
@@ -340,7 +333,9 @@ def build_loss(side: str, num_voxels: int, num_instances: int) -> Call:
         with tf.GradientTape() as tape:
             tape.watch([embedding, direction])
             if side == "ours":
-                loss = joint_loss(layer, embedding, direction, coordinates, ids)
+                scene = {"embedding": embedding, "direction": direction}
+                scene |= {"coordinates": coordinates, "instance_ids": ids}
+                loss = joint_loss(layer, scene)
             else:
                 loss = looped_loss(embedding, direction, coordinates, ids, config)
         gradients = tape.gradient(loss, [embedding, direction])

@@ -143,7 +143,7 @@ def write_real_features(run_dir: str, data_dir: str, split: str, path: pathlib.P
     """Writes the embedding of the things of a split's largest scene, by a trained network."""
     model = models.load_model(run_dir)
     scene = largest_scene(data_dir, split)
-    embedding, _ = model.predict(scene)
+    embedding = model.predict(scene).embedding
     things = np.isin(scene.semantic_ids, model.config.segment.thing_ids)
     np.save(path, embedding[things])
     return Features(path=str(path))
@@ -258,9 +258,9 @@ class UntrainedModel(models.Model):
         values: embedding [M, E] and direction [M, 3] of the one scene that it takes.
     """
 
-    values: tuple[Array, Array]
+    values: models.Values
 
-    def predict(self, scene: VoxelScene) -> tuple[Array, Array]:
+    def predict(self, scene: VoxelScene) -> models.Values:
         """Evaluates the network, and returns what a trained one would have said of the scene."""
         super().predict(scene)
         return self.values
@@ -284,7 +284,7 @@ def untrained_model(scene: VoxelScene) -> UntrainedModel:
     ids = scene.instance_ids
     if ids is None:
         ids = np.zeros(len(scene.coordinates), np.int32)
-    values = make_embedding(ids), make_directions(scene.coordinates, ids)
+    values = models.Values(make_embedding(ids), make_directions(scene.coordinates, ids))
     return UntrainedModel(config, network, values=values)
 
 

@@ -1,8 +1,8 @@
 """Records to tensors, within the graph of a `tf.data` pipeline.
 
 Voxels are the dictionary that the network takes, without the batch axis: `coordinates` int32
-[M, 3], `instance_ids` int32 [M], `grid_shape` int32 [3], and `channels` int32 [M] or `features`
-float32 [M, C].
+[M, 3], `instance_ids` int32 [M], `true_channels` int32 [M], `grid_shape` int32 [3], and `channels`
+int32 [M] or `features` float32 [M, C].
 
 Points are what training turns, bends and voxelizes anew:
 
@@ -21,6 +21,7 @@ import numpy as np
 
 from mtml_tf.backend import tf
 from mtml_tf.classes import ClassSet
+from mtml_tf.data.majority import majority
 from mtml_tf.scene import CELLS
 
 Voxels = dict[str, tf.Tensor]
@@ -42,15 +43,17 @@ def decode_voxels(record: tf.Tensor, num_features: int, classes: ClassSet) -> Vo
     """
     parsed = _parse(record)
     coordinates, semantic_ids, instance_ids = _voxels(parsed)
+    channels = tf.constant(classes.channel_table)
     voxels = {
         "coordinates": coordinates,
         "instance_ids": instance_ids,
+        "true_channels": tf.gather(channels, _true_ids(parsed, semantic_ids)),
         "grid_shape": tf.cast(parsed["grid_shape"], tf.int32),
     }
     if num_features:
         voxels["features"] = _features(parsed, num_features)
     else:
-        voxels["channels"] = tf.gather(tf.constant(classes.channel_table), semantic_ids)
+        voxels["channels"] = tf.gather(channels, semantic_ids)
     return voxels
 
 
@@ -129,6 +132,20 @@ def _voxels(parsed: dict[str, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor, tf.Tens
     semantic_ids = tf.io.decode_raw(parsed["semantic_ids"], tf.int32)
     count = tf.shape(coordinates)[0]
     return tf.cast(coordinates, tf.int32), semantic_ids, _decode_ids(parsed["instance_ids"], count)
+
+
+def _true_ids(parsed: dict[str, tf.Tensor], semantic_ids: tf.Tensor) -> tf.Tensor:
+    """Returns int32 [M], the true label of most of a voxel's points; the input where it is true."""
+
+    def of_points() -> tf.Tensor:
+        count = tf.shape(semantic_ids)[0]
+        per_voxel = tf.cast(tf.io.decode_raw(parsed["points_per_voxel"], tf.uint8), tf.int32)
+        voxels = tf.repeat(tf.range(count), per_voxel)
+        ids = _decode_ids(parsed["point_true_ids"], tf.size(voxels))
+        return majority(voxels, ids, tf.ones_like(ids), count)
+
+    has_truth = tf.strings.length(parsed["point_true_ids"]) > 0
+    return tf.cond(has_truth, of_points, lambda: semantic_ids)
 
 
 def _features(parsed: dict[str, tf.Tensor], num_features: int) -> tf.Tensor:

@@ -21,7 +21,14 @@ from mtml_tf.scene import CELLS, VoxelScene
 _ALIKE = 8
 # A part of a scene may hold so many times the voxels that its area tells.
 _DENSE = 2.0
-_PADDING = {"coordinates": -1, "channels": -1, "features": 0.0, "instance_ids": 0, "grid_shape": 0}
+_PADDING = {
+    "coordinates": -1,
+    "channels": -1,
+    "features": 0.0,
+    "instance_ids": 0,
+    "true_channels": -2,
+    "grid_shape": 0,
+}
 
 
 def make_dataset(
@@ -46,8 +53,9 @@ def make_dataset(
     Returns:
         A dataset of {"coordinates": int32 [B, M, 3] (-1 in padding rows), "instance_ids": int32
         [B, M] (0 in padding rows and where there is no instance; below 0 see
-        `config.surroundings`), "grid_shape": int32 [B, 3] (even), and either "channels": int32
-        [B, M] or, where the records hold features, "features": float32 [B, M, C]}.
+        `config.surroundings`), "true_channels": int32 [B, M] (channel of the true class, -1
+        unlabelled, -2 in padding rows), "grid_shape": int32 [B, 3] (even), and either "channels":
+        int32 [B, M] or, where the records hold features, "features": float32 [B, M, C]}.
 
     Raises:
         ValueError: a folder or split that can't be read.

@@ -6,6 +6,7 @@ TensorFlow sorts slowly, so points are counted by hashing and only voxels are so
 from mtml_tf.backend import tf
 from mtml_tf.classes import ClassSet
 from mtml_tf.data.decoding import Points, Voxels
+from mtml_tf.data.majority import majority
 
 _INT32, _INT64 = tf.int32, tf.int64
 
@@ -40,6 +41,7 @@ def voxelize(points: Points, classes: ClassSet, surroundings: bool = False) -> V
     voxels = {
         "coordinates": tf.cast(tf.stack(coordinates, axis=1), _INT32),
         "instance_ids": majority(rows, points["instance_ids"], agree, num_voxels),
+        "true_channels": tf.gather(tf.constant(classes.channel_table), true_ids),
         "grid_shape": points["grid_shape"],
     }
     if surroundings:
@@ -52,29 +54,3 @@ def voxelize(points: Points, classes: ClassSet, surroundings: bool = False) -> V
         semantic_ids = majority(rows, points["semantic_ids"], alike, num_voxels)
         voxels["channels"] = tf.gather(tf.constant(classes.channel_table), semantic_ids)
     return voxels
-
-
-def majority(
-    groups: tf.Tensor, ids: tf.Tensor, weights: tf.Tensor, num_groups: tf.Tensor
-) -> tf.Tensor:
-    """Returns int32 [num_groups], the heaviest id of each group; the smallest of equals.
-
-    Args:
-        groups: int32 [P] in [0, num_groups); each group occurs.
-        ids: int32 [P].
-        weights: int32 [P], 0 or more.
-        num_groups: int32 [].
-    """
-    # Ids of either sign in the lower half of a number, the group in the upper half.
-    id_range, lowest = 1 << 32, _INT32.min
-    pairs, pair_of_point = tf.unique(
-        tf.cast(groups, _INT64) * id_range + (tf.cast(ids, _INT64) - lowest)
-    )
-    pair_groups = tf.cast(pairs // id_range, _INT32)
-    pair_ids = tf.cast(pairs % id_range + lowest, _INT32)
-    pair_weights = tf.math.unsorted_segment_sum(weights, pair_of_point, tf.size(pairs))
-    largest = tf.math.unsorted_segment_max(pair_weights, pair_groups, num_groups)
-    is_heaviest = pair_weights == tf.gather(largest, pair_groups)
-    return tf.math.unsorted_segment_min(
-        tf.where(is_heaviest, pair_ids, _INT32.max), pair_groups, num_groups
-    )

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import pathlib
+from typing import Any
 
 from mtml_tf import files
 from mtml_tf.classes import ClassSet
@@ -32,7 +33,18 @@ class ModelConfig:
 
 def encode_model_config(config: ModelConfig) -> str:
     """Returns the JSON text that `decode_model_config` reads back."""
-    return json.dumps(dataclasses.asdict(config), indent=1)
+    return _encode(dataclasses.asdict(config))
+
+
+def _encode(value: Any, depth: int = 0) -> str:
+    """Returns JSON with a line for each field: a list, of trees thousands long, is one."""
+    if not isinstance(value, dict):
+        return json.dumps(value)
+    lines = (
+        f"{' ' * (depth + 1)}{json.dumps(str(name))}: {_encode(field, depth + 1)}"
+        for name, field in value.items()
+    )
+    return "{\n" + ",\n".join(lines) + f"\n{' ' * depth}}}"
 
 
 def decode_model_config(text: str) -> ModelConfig:
@@ -46,6 +58,7 @@ def decode_model_config(text: str) -> ModelConfig:
     network["dilations"] = tuple(network["dilations"])
     segment_fields["thing_ids"] = tuple(segment_fields["thing_ids"])
     segment_fields["probability_ids"] = tuple(segment_fields.get("probability_ids", ()))
+    segment_fields["label_ids"] = tuple(segment_fields.get("label_ids", ()))
     segment_fields["bandwidths"] = tuple(segment_fields["bandwidths"])
     segment_fields["size_statistics"] = {
         int(class_id): tuple(values)

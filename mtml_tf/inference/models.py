@@ -6,10 +6,11 @@ import math
 import pathlib
 import shutil
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from absl import logging
+from scipy import special
 
 from mtml_tf import files, timing
 from mtml_tf.backend import tf
@@ -37,6 +38,7 @@ __all__ = [
     "READ_ERRORS",
     "Model",
     "ModelConfig",
+    "Values",
     "load_model",
     "read_model_config",
     "write_model_config",
@@ -46,6 +48,21 @@ __all__ = [
 BEST, LAST, CHECKPOINTS = "best", "last", "checkpoints"
 # What TensorFlow raises for a checkpoint that is damaged or does not fit.
 READ_ERRORS = (tf.errors.OpError, IndexError, AssertionError)
+
+
+class Values(NamedTuple):
+    """What the network tells of the M voxels of a scene.
+
+    Attributes:
+        embedding: float32 [M, E].
+        direction: float32 [M, 3], not normalised.
+        labels: float32 [M, L], probabilities of the labels `SegmentConfig.label_ids`, or None where
+            the network tells none.
+    """
+
+    embedding: np.ndarray
+    direction: np.ndarray
+    labels: np.ndarray | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,16 +77,13 @@ class Model:
     config: ModelConfig
     network: VoxelNetwork
 
-    def predict(self, scene: VoxelScene) -> tuple[np.ndarray, np.ndarray]:
+    def predict(self, scene: VoxelScene) -> Values:
         """Evaluates the network on one scene, on the smallest grid that holds it.
 
         A grid that memory does not hold is evaluated in blocks, with the same values.
 
         Args:
             scene: a voxelized scene with this model's classes or features.
-
-        Returns:
-            embedding float32 [M, E] and direction float32 [M, 3] (not normalised).
 
         Raises:
             ValueError: input that the model was not trained for, or a grid too large for memory.
@@ -89,7 +103,7 @@ class Model:
         with timing.stage("network"):
             return self._predict_as_memory_allows(trim(scene))
 
-    def _predict_as_memory_allows(self, scene: VoxelScene) -> tuple[np.ndarray, np.ndarray]:
+    def _predict_as_memory_allows(self, scene: VoxelScene) -> Values:
         """Evaluates the whole grid where memory allows, otherwise the blocks that it allows."""
         network = self.network
         occupancy = len(scene.coordinates) / math.prod(scene.grid_shape)
@@ -113,21 +127,24 @@ class Model:
             except tf.errors.ResourceExhaustedError:  # a GPU has its own memory
                 most_voxels = max(math.prod(block.grid_shape) for block in blocks) // 2
 
-    def _predict_blocks(
-        self, scene: VoxelScene, blocks: list[Block]
-    ) -> tuple[np.ndarray, np.ndarray]:
+    def _predict_blocks(self, scene: VoxelScene, blocks: list[Block]) -> Values:
         """Values of `predict`, block by block; those of the whole scene up to rounding."""
+        config = self.config.network
+        sizes = {"embedding": config.embedding_size, "direction": DIRECTION_SIZE}
+        if config.num_labels:
+            sizes["labels"] = config.num_labels
         count = len(scene.coordinates)
-        embedding = np.zeros((count, self.config.network.embedding_size), np.float32)
-        direction = np.zeros((count, DIRECTION_SIZE), np.float32)
+        values = {name: np.zeros((count, size), np.float32) for name, size in sizes.items()}
         for block in blocks:
             part, rows, rows_of_part = crop(scene, block)
             if not len(rows):
                 continue
             outputs = self._call(batch_of_one(part, self.config.classes))
-            embedding[rows] = outputs["embedding"][0].numpy()[rows_of_part]
-            direction[rows] = outputs["direction"][0].numpy()[rows_of_part]
-        return embedding, direction
+            for name, of_scene in values.items():
+                of_scene[rows] = outputs[name][0].numpy()[rows_of_part]
+        if config.num_labels:
+            values["labels"] = special.softmax(values["labels"], axis=1)
+        return Values(**values)
 
     def with_settings(self, **changed: Any) -> "Model":
         """Returns the model with other settings (of `SegmentConfig`) of its post-processing."""
@@ -136,16 +153,15 @@ class Model:
 
     def segment(self, scene: VoxelScene) -> list[Instance]:
         """Returns the instances of one scene, best first; indices are rows of its voxels."""
-        return self.segment_values(scene, *self.predict(scene))
+        return self.segment_values(scene, self.predict(scene))
 
-    def segment_values(
-        self, scene: VoxelScene, embedding: np.ndarray, direction: np.ndarray
-    ) -> list[Instance]:
+    def segment_values(self, scene: VoxelScene, values: Values) -> list[Instance]:
         """Returns the instances of `segment` where the values of `predict` are there already."""
+        embedding, direction, labels = values
         if not self.config.has_direction:
             config = dataclasses.replace(self.config.segment, direction_weight=0.0)
-            return segment(scene, embedding, None, config)
-        return segment(scene, embedding, direction, self.config.segment)
+            return segment(scene, embedding, None, config, labels)
+        return segment(scene, embedding, direction, self.config.segment, labels)
 
     @functools.cached_property
     def _call(self) -> Callable[[dict[str, tf.Tensor]], dict[str, tf.Tensor]]:

@@ -16,7 +16,7 @@ from mtml_tf.data.records import DataFolder
 from mtml_tf.drawing.pictures import instance_colors
 from mtml_tf.drawing.view import scan_view
 from mtml_tf.drawing.view_html import plotly_script, write_view
-from mtml_tf.inference.models import Model
+from mtml_tf.inference.models import Model, Values
 from mtml_tf.scans import scan, semantic_input, turning
 from mtml_tf.scans.scan_file import ScanFile, read_labelled_scan
 from mtml_tf.scans.voxels import devoxelize, mean_on_voxels, on_vertices, voxelize
@@ -75,12 +75,10 @@ def segment_voxels(
 ) -> list[Instance]:
     """Segments a scan on voxels that are there already; see `segment_scan`."""
     values = predict_views(scene, voxel_scene, model, num_views)
-    return _on_scan(model.segment_values(voxel_scene, *values), voxel_scene)
+    return _on_scan(model.segment_values(voxel_scene, values), voxel_scene)
 
 
-def predict_views(
-    scene: Scene, voxel_scene: VoxelScene, model: Model, num_views: int
-) -> tuple[np.ndarray, np.ndarray]:
+def predict_views(scene: Scene, voxel_scene: VoxelScene, model: Model, num_views: int) -> Values:
     """Evaluates the network on a scan at several turns about the vertical axis.
 
     Every view has a grid of its own. What is found on it comes to the voxels of the scan as it
@@ -94,28 +92,36 @@ def predict_views(
         num_views: how many turns; it takes as many times as long.
 
     Returns:
-        embedding: float32 [M, num_views * E], those of the views side by side, scaled so that the
-            square of a distance is the mean over the views; of one view, what the network gives.
-        direction: float32 [M, 3], the sum of the views' directions, each turned back and of
-            length 1; of one view, what the network gives.
+        Of one view, what the network gives. Of several, as embedding float32 [M, num_views * E],
+        those of the views side by side, scaled so that the square of a distance is the mean over
+        the views; as direction the sum of the views' directions, each turned back and of length 1;
+        as labels the mean of the views' probabilities.
 
     Raises:
         ValueError: see `voxelize_for`, and less than one view.
     """
     _, *others = turning.view_angles(num_views)
-    embedding, direction = model.predict(voxel_scene)
+    embedding, direction, labels = model.predict(voxel_scene)
     if not others:
-        return embedding, direction
+        return Values(embedding, direction, labels)
     embeddings, directions = [embedding], [normalized(direction)]
+    of_labels = [] if labels is None else [labels]
     for angle in others:
         view = voxelize_for(turning.turned(scene, angle), model)
-        embedding, direction = model.predict(view)
-        back = turning.turned_vectors(normalized(direction), -angle)
-        embeddings.append(mean_on_voxels(devoxelize(embedding, view), voxel_scene))
-        directions.append(mean_on_voxels(devoxelize(back, view), voxel_scene))
-    scale = np.float32(1 / math.sqrt(num_views))
-    joint = np.concatenate(embeddings, axis=1) * scale
-    return joint, np.sum(directions, axis=0).astype(np.float32)
+
+        def seen(values: np.ndarray, view: VoxelScene = view) -> np.ndarray:
+            return mean_on_voxels(devoxelize(values, view), voxel_scene)
+
+        embedding, direction, labels = model.predict(view)
+        embeddings.append(seen(embedding))
+        directions.append(seen(turning.turned_vectors(normalized(direction), -angle)))
+        if labels is not None:
+            of_labels.append(seen(labels))
+    return Values(
+        np.concatenate(embeddings, axis=1) * np.float32(1 / math.sqrt(num_views)),
+        np.sum(directions, axis=0).astype(np.float32),
+        np.mean(of_labels, axis=0, dtype=np.float32) if of_labels else None,
+    )
 
 
 def _on_scan(instances: list[Instance], voxel_scene: VoxelScene) -> list[Instance]:

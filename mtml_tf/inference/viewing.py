@@ -248,11 +248,11 @@ def _predicted(
         instances = read_predictions(prediction_dir, scene.name, len(scene.vertices))
     if model is not None and voxel_scene is not None:
         on_voxels = model.predict(voxel_scene)
-        embedding = _on_rows(on_voxels[0], voxel_scene)
+        embedding = _on_rows(on_voxels.embedding, voxel_scene)
         if model.config.has_direction:
-            direction = _on_rows(on_voxels[1], voxel_scene)
+            direction = _on_rows(on_voxels.direction, voxel_scene)
         if not prediction_dir:
-            found = model.segment_values(voxel_scene, *on_voxels)
+            found = model.segment_values(voxel_scene, on_voxels)
             instances = [on_vertices(instance, voxel_scene) for instance in found]
     return instances, embedding, direction
 

@@ -320,7 +320,8 @@ def build_network(
 
     Returns:
         A functional model: float32 [B, X, Y, Z, C] to {"embedding": [B, X, Y, Z, E],
-        "direction": [B, X, Y, Z, 3]}, for any even X, Y, Z.
+        "direction": [B, X, Y, Z, 3]}, for any even X, Y, Z; where the configuration has labels,
+        "labels" [B, X, Y, Z, L] too, what geometry says for each of them.
 
     Raises:
         ValueError: bfloat16 on a machine that does not have it.
@@ -395,4 +396,6 @@ def build_network(
     last = Conv3D(DIRECTION_SIZE + config.embedding_size, 1, name="head_3")
     both = last(y)  # [B, X, Y, Z, 3 + E]
     outputs = {"embedding": both[..., DIRECTION_SIZE:], "direction": both[..., :DIRECTION_SIZE]}
+    if config.num_labels:
+        outputs["labels"] = Conv3D(config.num_labels, 1, name="labels")(y)  # [B, X, Y, Z, L]
     return keras.Model(grid, outputs, name="mtml")

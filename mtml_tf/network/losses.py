@@ -14,7 +14,7 @@ from typing import Any
 from mtml_tf.backend import keras, tf
 from mtml_tf.config import LossConfig
 
-_TERMS = ("variance", "distance", "regularization", "direction")
+_TERMS = ("variance", "distance", "regularization", "direction", "label")
 
 
 def _norm(vectors: tf.Tensor) -> tf.Tensor:
@@ -145,6 +145,24 @@ def direction_loss(
     return -_mean(_segment_mean(cosine, cluster, count))
 
 
+def label_loss(labels: tf.Tensor, true_channels: tf.Tensor) -> tf.Tensor:
+    """Cross entropy of the labels that the network tells. Not in the paper.
+
+    Args:
+        labels: float [M, L], logits; the last is none of the classes.
+        true_channels: int [M], channel of each voxel's true class; -1 for none of them, below that
+            for voxels that take no part.
+
+    Returns:
+        A scalar of at least 0; 0 where there are no voxels.
+    """
+    unlabelled = labels.shape[-1] - 1
+    rows = tf.where(true_channels >= -1)[:, 0]
+    targets, logits = tf.gather(true_channels, rows), tf.gather(labels, rows)
+    targets = tf.where(targets < 0, unlabelled, targets)
+    return _mean(tf.nn.sparse_softmax_cross_entropy_with_logits(targets, logits))
+
+
 class MultiTaskLoss(keras.layers.Layer):
     """Adds the joint loss (Eq. 1 and 6) of a batch to the model and logs every term.
 
@@ -156,20 +174,22 @@ class MultiTaskLoss(keras.layers.Layer):
         super().__init__(**kwargs)
         self.config = config
 
-    def scene_terms(
-        self,
-        embedding: tf.Tensor,
-        direction: tf.Tensor,
-        coordinates: tf.Tensor,
-        instance_ids: tf.Tensor,
-    ) -> dict[str, tf.Tensor]:
-        """Returns the terms of one scene that have a weight, each a scalar, unweighted."""
+    def scene_terms(self, scene: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        """Returns the terms of one scene that have a weight, each a scalar, unweighted.
+
+        Args:
+            scene: outputs and truth by name, as in `call` but of one scene.
+        """
         c = self.config
+        embedding, instance_ids = scene["embedding"], scene["instance_ids"]
         terms = {
             "variance": lambda: variance_loss(embedding, instance_ids, c.delta_var),
             "distance": lambda: distance_loss(embedding, instance_ids, c.delta_dist),
             "regularization": lambda: regularization_loss(embedding, instance_ids),
-            "direction": lambda: direction_loss(direction, coordinates, instance_ids),
+            "direction": lambda: direction_loss(
+                scene["direction"], scene["coordinates"], instance_ids
+            ),
+            "label": lambda: label_loss(scene["labels"], scene["true_channels"]),
         }
         return {name: terms[name]() for name, weight in self.weights_of_terms.items() if weight}
 
@@ -178,7 +198,8 @@ class MultiTaskLoss(keras.layers.Layer):
         """The weight of each term in the joint loss."""
         c = self.config
         gammas = (c.gamma_var, c.gamma_dist, c.gamma_reg)
-        weights = (*(c.alpha_feature * gamma for gamma in gammas), c.alpha_direction)
+        of_features = (c.alpha_feature * gamma for gamma in gammas)
+        weights = (*of_features, c.alpha_direction, c.alpha_label)
         return dict(zip(_TERMS, weights, strict=True))
 
     def terms(
@@ -186,12 +207,16 @@ class MultiTaskLoss(keras.layers.Layer):
         outputs: dict[str, tf.Tensor],
         coordinates: tf.Tensor,
         instance_ids: tf.Tensor,
+        true_channels: tf.Tensor | None = None,
     ) -> dict[str, tf.Tensor]:
         """Returns the terms that have a weight, each [B], unweighted; for arguments see `call`."""
         names = [name for name, weight in self.weights_of_terms.items() if weight]
+        scenes = {**outputs, "coordinates": coordinates, "instance_ids": instance_ids}
+        if true_channels is not None:
+            scenes["true_channels"] = true_channels
         return tf.map_fn(
-            lambda scene: self.scene_terms(*scene),
-            (outputs["embedding"], outputs["direction"], coordinates, instance_ids),
+            self.scene_terms,
+            scenes,
             fn_output_signature=dict.fromkeys(names, self.compute_dtype),
         )
 
@@ -200,18 +225,22 @@ class MultiTaskLoss(keras.layers.Layer):
         outputs: dict[str, tf.Tensor],
         coordinates: tf.Tensor,
         instance_ids: tf.Tensor,
+        true_channels: tf.Tensor | None = None,
     ) -> dict[str, tf.Tensor]:
         """Adds the loss and passes the network's outputs through.
 
         Args:
-            outputs: `embedding` [B, M, E] and `direction` [B, M, 3].
+            outputs: `embedding` [B, M, E] and `direction` [B, M, 3], and `labels` [B, M, L] where
+                they have a weight.
             coordinates: int32 [B, M, 3].
             instance_ids: int32 [B, M], 0 in padding rows too.
+            true_channels: int32 [B, M], -1 for no class, -2 in padding rows; needed where labels
+                have a weight.
 
         Returns:
             `outputs`.
         """
-        terms = self.terms(outputs, coordinates, instance_ids)
+        terms = self.terms(outputs, coordinates, instance_ids, true_channels)
         means = {name: _mean(values) for name, values in terms.items()}
         for name, value in means.items():
             self.add_metric(value, name=name)

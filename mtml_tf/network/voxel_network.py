@@ -19,6 +19,9 @@ _TOO_MANY_ELEMENTS = 1 << 31
 # In a flat grid the scattered first layer has so many times the elements of its output.
 _SCATTERED = 4
 
+# How much more likely than any other one the label that a voxel has is the right one, logarithm.
+_TRUST = 4.0
+
 # Values on a grid, beside them what they are in empty space where that is known.
 _Values: TypeAlias = tf.Tensor | architecture.Space
 _Result = TypeVar("_Result")
@@ -97,6 +100,9 @@ class VoxelNetwork(keras.Model):
     ) -> dict[str, tf.Tensor]:
         """Returns {"embedding": [B, M, E], "direction": [B, M, 3]}; 0 in padding rows.
 
+        Where the network tells labels, "labels" [B, M, L] too: logarithms of how likely each is, up
+        to a constant. The last one is none of the classes.
+
         Args:
             inputs: `coordinates` int32 [B, M, 3], -1 in padding rows; `channels` int32 [B, M],
                 the input channel of a voxel's class, below C (-1 unlabelled), or `features` float32
@@ -107,6 +113,8 @@ class VoxelNetwork(keras.Model):
         if training:
             return self._on_one_grid(inputs)
         sizes = {"embedding": self.config.embedding_size, "direction": architecture.DIRECTION_SIZE}
+        if self.config.num_labels:
+            sizes["labels"] = self.config.num_labels
         dtype = keras.backend.floatx()
         return tf.map_fn(
             lambda scene: {
@@ -139,6 +147,10 @@ class VoxelNetwork(keras.Model):
             if self._plan
             else self._dense_values(voxels, features, grid)
         )
+        if "labels" in outputs and features.dtype.is_integer:
+            unlabelled = self.config.num_labels - 1
+            given = tf.where(features < 0, unlabelled, features)
+            outputs["labels"] += _TRUST * tf.one_hot(given, self.config.num_labels)
         return {name: _pad(values, rows, coordinates) for name, values in outputs.items()}
 
     def _scatter(self, voxels: tf.Tensor, features: tf.Tensor, grid: tf.Tensor) -> tf.Tensor:

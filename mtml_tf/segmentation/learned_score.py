@@ -35,6 +35,7 @@ COLUMNS = {
     "width": 0,  # and the shortest horizontal axis
     "holds": 0,  # size of the largest proposal that lies in it, relative to its own
     "held": 0,  # logarithm of how many times as large the largest one is in which it lies
+    "label": 1,  # score; 1 where the network tells no labels
 }
 _NUM_TREES, _MAX_DEPTH, _LEAST_IN_LEAF, _LEARNING_RATE = 60, 4, 20, 0.1
 _LEAF = -1
@@ -48,6 +49,7 @@ def describe_proposals(
     voxel_scene: VoxelScene,
     direction: Array | None,
     feature: Array,
+    label: Array | None,
     statistics: Mapping[int, tuple[float, float]],
 ) -> Array:
     """Returns float64 [P, len(COLUMNS)], what the trees see of each proposal.
@@ -58,6 +60,7 @@ def describe_proposals(
         voxel_scene: M voxels.
         direction: float64 [P], direction coherency, or None.
         feature: float64 [P], feature coherency.
+        label: float64 [P], label score, or None.
         statistics: see `scores.size_score`.
     """
     count = len(proposals)
@@ -81,6 +84,7 @@ def describe_proposals(
             _largest_piece(owners, apart, count),
             *_extents(owners, voxel_scene.coordinates[rows].astype(np.float64), count).T,
             *_nesting(owners, rows, count).T,
+            np.ones(count) if label is None else label,
         ],
         axis=1,
     )

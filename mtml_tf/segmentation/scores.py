@@ -62,6 +62,25 @@ def feature_coherency(proposals: Sequence[Array], embedding: Array, threshold: f
     return means(owners, within[:, None], len(proposals))[:, 0]
 
 
+def label_score(
+    proposals: Sequence[Array], class_ids: Array, labels: Array, label_ids: Sequence[int]
+) -> Array:
+    """Mean probability of the proposal's class, as the network tells it. Not in the paper.
+
+    Args:
+        proposals: P index sets.
+        class_ids: int32 [P], each one of `label_ids`.
+        labels: float32 [M, L], probabilities.
+        label_ids: the class id of each column.
+
+    Returns:
+        float64 [P] in [0, 1].
+    """
+    owners, rows = members(proposals)
+    columns = (np.asarray(class_ids)[:, None] == np.asarray(label_ids)).argmax(axis=1)
+    return means(owners, labels[rows, columns[owners]][:, None], len(proposals))[:, 0]
+
+
 def size_score(
     proposals: Sequence[Array],
     class_ids: Array,
@@ -104,13 +123,15 @@ def final_score(
     direction_weight: float,
     feature_weight: float,
     size_weight: float,
+    label: Array | None = None,
+    label_weight: float = 0.0,
 ) -> Array:
     """The one score that sorts, suppresses and is the confidence: a weighted geometric mean.
 
         score = (max(direction, 0)^w_d * feature^w_f * size^w_s) ^ (1 / (w_d + w_f + w_s))
 
     A proposal must do well in all three; one whose directions lead away from its centre on
-    average scores 0. All weights 0 give 1.
+    average scores 0. All weights 0 give 1. A label score, where there is one, is a fourth factor.
 
     Args:
         direction: float64 [P], direction coherency; None where w_d is 0.
@@ -119,6 +140,8 @@ def final_score(
         direction_weight: w_d, at least 0.
         feature_weight: w_f, at least 0.
         size_weight: w_s, at least 0.
+        label: float64 [P], label score, or None.
+        label_weight: its exponent, at least 0; of no influence without it.
 
     Returns:
         float64 [P] in [0, 1].
@@ -137,6 +160,8 @@ def final_score(
         np.maximum(direction, 0) ** direction_weight * feature**feature_weight * size**size_weight
     )
     total = direction_weight + feature_weight + size_weight
+    if label is not None:
+        product, total = product * label**label_weight, total + label_weight
     return product ** (1 / total) if total > 0 else product
 
 

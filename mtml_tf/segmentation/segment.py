@@ -35,6 +35,7 @@ class Proposals:
         direction: float64 [P] in [-1, 1], direction coherency, or None without directions.
         feature: float64 [P] in [0, 1], feature coherency.
         size: float64 [P] in [0, 1], size score.
+        label: float64 [P] in [0, 1], label score, or None where the network tells no labels.
         learned: float64 [P] in [0, 1], the learned score, or None where it is not in use.
     """
 
@@ -43,6 +44,7 @@ class Proposals:
     direction: Array | None
     feature: Array
     size: Array
+    label: Array | None = None
     learned: Array | None = None
 
     def final_score(self, config: SegmentConfig) -> Array:
@@ -59,11 +61,17 @@ class Proposals:
             config.direction_weight,
             config.feature_weight,
             config.size_weight,
+            self.label,
+            config.label_weight,
         )
 
 
 def segment(
-    voxel_scene: VoxelScene, embedding: Array, direction: Array | None, config: SegmentConfig
+    voxel_scene: VoxelScene,
+    embedding: Array,
+    direction: Array | None,
+    config: SegmentConfig,
+    labels: Array | None = None,
 ) -> list[Instance]:
     """Segments a scene into instances.
 
@@ -73,6 +81,7 @@ def segment(
         direction: float32 [M, 3], the predicted direction to the object's centre, of any length;
             or None, which takes a `direction_weight` of 0.
         config: see `SegmentConfig`.
+        labels: float32 [M, L], probabilities of the labels `config.label_ids`, or None.
 
     Returns:
         Instances of voxel rows, best first; none for a scene without things. They may overlap
@@ -82,13 +91,17 @@ def segment(
         ValueError: arrays that do not have one finite row for each voxel, or no direction though
             it has a weight.
     """
-    proposals = propose(voxel_scene, embedding, direction, config)
+    proposals = propose(voxel_scene, embedding, direction, config, labels)
     with timing.stage("suppression"):
         return select(proposals, config)
 
 
 def propose(
-    voxel_scene: VoxelScene, embedding: Array, direction: Array | None, config: SegmentConfig
+    voxel_scene: VoxelScene,
+    embedding: Array,
+    direction: Array | None,
+    config: SegmentConfig,
+    labels: Array | None = None,
 ) -> Proposals:
     """Finds, labels and scores the proposals. Arguments and errors are those of `segment`.
 
@@ -97,9 +110,16 @@ def propose(
     _check_rows(voxel_scene, "embedding", embedding)
     if direction is not None:
         _check_rows(voxel_scene, "direction", direction)
+    if labels is not None:
+        _check_rows(voxel_scene, "labels", labels)
+        if labels.shape[1] != len(config.label_ids):
+            raise ValueError(
+                f"scene {voxel_scene.name}: expected {len(config.label_ids)} columns in labels, "
+                f"one for each of label_ids, found {labels.shape[1]}"
+            )
     indices = find_proposals(voxel_scene, embedding, config)
     with timing.stage("scores"):
-        return _score(indices, voxel_scene, embedding, direction, config)
+        return _score(indices, voxel_scene, embedding, direction, config, labels)
 
 
 def _score(
@@ -108,6 +128,7 @@ def _score(
     embedding: Array,
     direction: Array | None,
     config: SegmentConfig,
+    labels: Array | None,
 ) -> Proposals:
     if config.probability_ids and voxel_scene.features is not None:
         class_ids = probable_labels(
@@ -119,14 +140,17 @@ def _score(
     if direction is not None:
         coherency = scores.direction_coherency(indices, voxel_scene.coordinates, direction)
     feature = scores.feature_coherency(indices, embedding, config.feature_threshold)
+    label = None
+    if labels is not None:
+        label = scores.label_score(indices, class_ids, labels, config.label_ids)
     learned = None
     if config.learned_score and config.score_trees is not None:
         described = describe_proposals(
-            indices, class_ids, voxel_scene, coherency, feature, config.size_statistics
+            indices, class_ids, voxel_scene, coherency, feature, label, config.size_statistics
         )
         learned = Trees.from_dict(config.score_trees)(described)
     size = scores.size_score(indices, class_ids, config.size_statistics)
-    return Proposals(indices, class_ids, coherency, feature, size, learned)
+    return Proposals(indices, class_ids, coherency, feature, size, label, learned)
 
 
 def select(proposals: Proposals, config: SegmentConfig) -> list[Instance]:

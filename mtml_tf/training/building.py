@@ -84,17 +84,17 @@ def build_training_model(network: VoxelNetwork, loss: LossConfig, num_features: 
     inputs = {
         "coordinates": keras.Input((None, 3), dtype=tf.int32, name="coordinates"),
         "instance_ids": keras.Input((None,), dtype=tf.int32, name="instance_ids"),
+        "true_channels": keras.Input((None,), dtype=tf.int32, name="true_channels"),
         "grid_shape": keras.Input((3,), dtype=tf.int32, name="grid_shape"),
     }
     if num_features:
         inputs["features"] = keras.Input((None, num_features), name="features")
     else:
         inputs["channels"] = keras.Input((None,), dtype=tf.int32, name="channels")
-    seen = {name: x for name, x in inputs.items() if name != "instance_ids"}
+    truth = {name: inputs[name] for name in ("coordinates", "instance_ids", "true_channels")}
+    seen = {n: x for n, x in inputs.items() if n == "coordinates" or n not in truth}
     outputs = network(seen, training=True)
-    outputs = MultiTaskLoss(loss, name="multi_task_loss")(
-        outputs, coordinates=inputs["coordinates"], instance_ids=inputs["instance_ids"]
-    )
+    outputs = MultiTaskLoss(loss, name="multi_task_loss")(outputs, **truth)
     return keras.Model(inputs, outputs)
 
 

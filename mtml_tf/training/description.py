@@ -24,17 +24,26 @@ def describe(folder: DataFolder, experiment: Experiment) -> ModelConfig:
         raise ValueError(
             f"{folder.path}: expected instance ids in split '{split}' to train on, found none"
         )
+    label_ids = (*classes.ids, 0) if experiment.loss.alpha_label > 0 else ()
+    if label_ids and first.features is not None:
+        raise ValueError(
+            f"{folder.path}: leave --alpha_label at 0: expected labels as the input to correct, "
+            "found features"
+        )
     are_probabilities = all(
         _has_probabilities(scene, len(classes)) for scene in folder.scenes(split)
     )
     return ModelConfig(
         network=dataclasses.replace(
-            experiment.network, input_channels=num_channels(first, classes)
+            experiment.network,
+            input_channels=num_channels(first, classes),
+            num_labels=len(label_ids),
         ),
         segment=SegmentConfig(
             thing_ids=classes.thing_ids,
             size_statistics=size_statistics(folder.scenes(split)),
             probability_ids=classes.ids if are_probabilities else (),
+            label_ids=label_ids,
             **experiment.segment,
         ),
         classes=classes,

@@ -13,7 +13,7 @@ class Experiment:
 
     Attributes:
         train_split: name of the split to train on.
-        network: `input_channels` is set from the data.
+        network: `input_channels` and `num_labels` are set from the data.
         loss, data, train: their settings.
         segment: settings of the post-processing, but for what comes from the data (see
             `config_flags.FROM_DATA`).

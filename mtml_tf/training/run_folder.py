@@ -164,7 +164,7 @@ def _method(experiment: Experiment) -> dict[str, Any]:
         **dataclasses.asdict(experiment.data),
         **dataclasses.asdict(segment),
     }
-    for name in ("input_channels", *config_flags.FROM_DATA):
+    for name in ("input_channels", "num_labels", *config_flags.FROM_DATA):
         del settings[name]
     return dict(json.loads(json.dumps(settings)))
 

@@ -41,7 +41,7 @@ def write_scene(log_dir: str | pathlib.Path, model: Model, scene: VoxelScene, st
     Raises:
         ValueError: a scene that the model was not trained for.
     """
-    embedding, direction = model.predict(scene)
+    values = model.predict(scene)
     view = scan_view(
         Scene(
             name=scene.name,
@@ -49,10 +49,10 @@ def write_scene(log_dir: str | pathlib.Path, model: Model, scene: VoxelScene, st
             semantic_ids=scene.semantic_ids,
             instance_ids=scene.instance_ids,
         ),
-        model.segment_values(scene, embedding, direction),
+        model.segment_values(scene, values),
         model.config.classes,
-        embedding=embedding,
-        direction=direction if model.config.has_direction else None,
+        embedding=values.embedding,
+        direction=values.direction if model.config.has_direction else None,
         min_vertices=1,
     )
     # A mode is missing while nothing is found; the page should go on all the same.

@@ -43,8 +43,9 @@ def losses_of(
 
     @tf.function(input_signature=[scenes.element_spec])
     def terms_of(batch: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        inputs = {name: value for name, value in batch.items() if name != "instance_ids"}
-        return layer.terms(network(inputs), batch["coordinates"], batch["instance_ids"])
+        truth = {name: batch[name] for name in ("coordinates", "instance_ids", "true_channels")}
+        inputs = {n: x for n, x in batch.items() if n == "coordinates" or n not in truth}
+        return layer.terms(network(inputs), **truth)
 
     def losses() -> dict[str, float]:
         rows = [terms_of(batch) for batch in scenes]
