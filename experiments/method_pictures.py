@@ -1,7 +1,7 @@
 """The pictures of `docs/method.md`: one scan on its way through the method.
 
     python -m experiments.method_pictures --output_dir=docs \\
-        --bandwidths=0.6,1.0,1.5 --connectivity=6 --nolearned_score
+        --bandwidths=0.6,1.0,1.5 --connectivity=6 --label_weight=0 --nolearned_score
 
     method_input.png       the scan, its semantic labels, the voxels that the network takes
     method_network.png     embedding as colours, its space, direction as hue with a disc as legend

@@ -1,12 +1,14 @@
 """A trained model as a SavedModel, which plain TensorFlow and TensorFlow Serving run.
 
-Signatures, each with the outputs `embedding` and `direction` (not normalised, in voxel axes):
+Signatures, each with the outputs `embedding` and `direction` (not normalised, in voxel axes), and
+where the model tells labels `labels` [..., L], logits of the classes in their order and of none:
 
 - `occupied`, the default: `coordinates` int32 [M, 3] and `class_ids` int32 [M] (0 unlabelled) to
   [M, E] and [M, 3]. A model whose input are features has `features` in place of `class_ids`.
 - `occupied_features`: `coordinates` int32 [M, 3] and `features` float32 [M, C], such as class
   probabilities in the order of the classes, to the same.
-- `dense`: `grid` float32 [B, X, Y, Z, C], X, Y, Z even, to [B, X, Y, Z, E] and [B, X, Y, Z, 3].
+- `dense`: `grid` float32 [B, X, Y, Z, C], X, Y, Z even, to [B, X, Y, Z, E] and [B, X, Y, Z, 3]; its
+  labels leave out the 4 that the others add for the label that a voxel has.
 - `description`: no inputs, to the classes (`class_ids`, `class_names`, `class_kinds`),
   `voxel_size` (metres), `has_direction` (False where the direction was not trained), `version` (of
   this package), `model` (the whole configuration as JSON) and what a program needs that evaluates a
