@@ -318,7 +318,7 @@ def define_flags() -> None:
     """Defines the flags; here, so that other code can import this module beside its like."""
     flags.DEFINE_string("model", "rooms", "A model that comes with the package, or a run folder.")
     flags.DEFINE_string("scan", "examples/room.ply", "A scan with labels.")
-    flags.DEFINE_string("around", "refrigerator", "Class of the object whose proposals are drawn.")
+    flags.DEFINE_string("around", "bed", "Class of the object whose proposals are drawn.")
     flags.DEFINE_string("output_dir", None, "Folder for the pictures.")
     flags.DEFINE_integer("width", 360, "Of one view, pixels.", lower_bound=1)
     flags.DEFINE_bool("overwrite", False, "Replace pictures that exist.")

@@ -59,7 +59,11 @@ class NetworkConfig:
             self.dilations,
         )
         _require(self.embedding_size >= 1, "an embedding_size of at least 1", self.embedding_size)
-        _require(self.num_labels >= 0, "num_labels of at least 0", self.num_labels)
+        _require(
+            self.num_labels in (0, self.input_channels + 1),
+            "num_labels of 0, or one more than the input_channels",
+            self.num_labels,
+        )
 
     def filters(self, full_width: int) -> int:
         """Returns the number of filters of a layer that has `full_width` at width 1."""
@@ -228,7 +232,8 @@ class DataConfig:
         holes: leave out what lies in a few balls (0 to 5) of a training scene, of radii of at
             most so many metres. Not in the paper.
         unannotated: share of the objects of a training scene that lose instance and label, and so
-            are neither a target nor named in the input. Not in the paper.
+            are neither a target nor named in the input, and their true label is none
+            (`alpha_label`). Not in the paper.
         surroundings: learn features of what is no object too: stuff and what nobody labelled are
             then one more instance for each true label, which has no direction. What a semantic
             network calls an object and is none can so be told from the object. Not in the paper.

@@ -151,7 +151,7 @@ def test_no_memory_at_all_is_told_whatever_the_width(monkeypatch):
 def test_many_classes_come_in_blocks_too(monkeypatch):
     """Their first layer is another."""
     many = ClassSet(tuple(range(1, 13)), tuple("abcdefghijkl"), ("thing",) * 12)
-    network = dataclasses.replace(NETWORK, input_channels=12)
+    network = dataclasses.replace(NETWORK, input_channels=12, num_labels=13)
     segment = SegmentConfig(thing_ids=many.thing_ids)
     model = Model(ModelConfig(network, segment, many, 0.1, True), VoxelNetwork(network))
     scene = sparse_scene(0, (150, 20, 12), 1000, ids=(0, *many.ids))

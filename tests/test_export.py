@@ -36,10 +36,14 @@ SCENE = box_scene(0)
 
 def random_model(input_channels=3, has_direction=True):
     """A small network with random weights."""
-    config = NetworkConfig(input_channels, 1 / 16, DILATIONS, embedding_size=3, num_labels=4)
+    num_labels = 4 if input_channels == 3 else 0  # features have no labels
+    config = NetworkConfig(
+        *(input_channels, 1 / 16, DILATIONS), embedding_size=3, num_labels=num_labels
+    )
     network = VoxelNetwork(config)
     give_random_weights(network)
-    segment = SegmentConfig(CLASSES.thing_ids, label_ids=(*CLASSES.ids, 0), min_voxels=1)
+    label_ids = (*CLASSES.ids, 0) if num_labels else ()
+    segment = SegmentConfig(CLASSES.thing_ids, label_ids=label_ids, min_voxels=1)
     return Model(ModelConfig(config, segment, NAMED, SCENE.voxel_size, has_direction), network)
 
 

@@ -71,7 +71,7 @@ def truth(scene):
 def test_what_the_network_does_not_take_for_the_label_scores_less():
     config = dataclasses.replace(CONFIG, label_ids=(FLOOR, BOX, TOWER, 0))
     labels = np.eye(4, dtype=np.float32)[SCENE.semantic_ids - 1]
-    before = segment(SCENE, *perfect_outputs(SCENE), config)
+    before = segment(SCENE, *perfect_outputs(SCENE), CONFIG)
     assert as_sets(segment(SCENE, *perfect_outputs(SCENE), config, labels)[:4]) == truth(SCENE)
     doubted = SCENE.instance_ids == 2  # the network takes a third of it for no object at all
     labels[doubted] = [0, 2 / 3, 0, 1 / 3]
@@ -83,10 +83,13 @@ def test_what_the_network_does_not_take_for_the_label_scores_less():
         assert scores[tuple(instance.indices)] == pytest.approx(expected)
 
 
-def test_labels_of_other_classes_are_refused():
+def test_labels_of_other_classes_are_refused_and_so_are_missing_ones():
     labels = np.zeros((len(SCENE.coordinates), 4), np.float32)
     with pytest.raises(ValueError, match=r"scene boxes: expected 0 columns in labels, .* found 4"):
         segment(SCENE, *perfect_outputs(SCENE), CONFIG, labels)
+    config = dataclasses.replace(CONFIG, label_ids=(FLOOR, BOX, TOWER, 0))
+    with pytest.raises(ValueError, match=r"scene boxes: expected 4 columns in labels, .* found 0"):
+        segment(SCENE, *perfect_outputs(SCENE), config)
 
 
 @pytest.mark.parametrize("coherent", [False, True])

@@ -85,6 +85,16 @@ def test_a_network_that_learned_nothing_tells_the_labels_that_it_gets():
     assert set(told) == {0, 1, 2, 3}
 
 
+def test_labels_of_sure_probabilities_are_those_of_class_ids():
+    network = VoxelNetwork(NetworkConfig(len(CLASSES), width=1 / 16, num_labels=4))
+    give_random_weights(network)
+    inputs = batch_of([sparse_scene(0, (8, 8, 8), 40, ids=(0, *CLASSES.ids))])
+    channels = inputs.pop("channels")
+    probabilities = {**inputs, "features": tf.one_hot(channels, len(CLASSES)).numpy()}
+    found, expected = network(probabilities), network({**inputs, "channels": channels})
+    np.testing.assert_allclose(found["labels"], expected["labels"], rtol=0, atol=1e-5)
+
+
 def test_padding_rows_are_zero():
     network = VoxelNetwork(NetworkConfig(len(CLASSES), width=1 / 16))
     give_random_weights(network)

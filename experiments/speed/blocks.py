@@ -62,7 +62,7 @@ def difference_of_blocks(contest: Contest, whole: Values, in_blocks: Values) -> 
     differences = [
         float(np.abs(a - b).max() / np.abs(a).max())
         for a, b in zip(whole, in_blocks, strict=True)
-        if a is not None and b is not None
+        if not (a is None and b is None)
     ]
     return Row(
         f"{contest.what}, difference",

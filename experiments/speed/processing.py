@@ -255,7 +255,7 @@ class UntrainedModel(models.Model):
     """A network of random weights that runs all the same; what comes of it is made up.
 
     Attributes:
-        values: embedding [M, E] and direction [M, 3] of the one scene that it takes.
+        values: what it tells of the one scene that it takes.
     """
 
     values: models.Values

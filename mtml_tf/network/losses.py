@@ -163,6 +163,10 @@ def label_loss(labels: tf.Tensor, true_channels: tf.Tensor) -> tf.Tensor:
     return _mean(tf.nn.sparse_softmax_cross_entropy_with_logits(targets, logits))
 
 
+# What of a batch the losses compare the network's outputs with.
+TRUTH = ("coordinates", "instance_ids", "true_channels")
+
+
 class MultiTaskLoss(keras.layers.Layer):
     """Adds the joint loss (Eq. 1 and 6) of a batch to the model and logs every term.
 
@@ -211,6 +215,8 @@ class MultiTaskLoss(keras.layers.Layer):
     ) -> dict[str, tf.Tensor]:
         """Returns the terms that have a weight, each [B], unweighted; for arguments see `call`."""
         names = [name for name, weight in self.weights_of_terms.items() if weight]
+        if "label" in names and true_channels is None:
+            raise ValueError("give true_channels: expected them where labels have a weight")
         scenes = {**outputs, "coordinates": coordinates, "instance_ids": instance_ids}
         if true_channels is not None:
             scenes["true_channels"] = true_channels

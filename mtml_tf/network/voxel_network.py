@@ -147,10 +147,8 @@ class VoxelNetwork(keras.Model):
             if self._plan
             else self._dense_values(voxels, features, grid)
         )
-        if "labels" in outputs and features.dtype.is_integer:
-            unlabelled = self.config.num_labels - 1
-            given = tf.where(features < 0, unlabelled, features)
-            outputs["labels"] += _TRUST * tf.one_hot(given, self.config.num_labels)
+        if "labels" in outputs:
+            outputs["labels"] += _TRUST * _given_labels(features, self.config.num_labels)
         return {name: _pad(values, rows, coordinates) for name, values in outputs.items()}
 
     def _scatter(self, voxels: tf.Tensor, features: tf.Tensor, grid: tf.Tensor) -> tf.Tensor:
@@ -190,6 +188,19 @@ class VoxelNetwork(keras.Model):
             return stage(x)
         recomputed = tf.recompute_grad(lambda *parts: stage(tf.nest.pack_sequence_as(x, parts)))
         return recomputed(*tf.nest.flatten(x))
+
+
+def _given_labels(features: tf.Tensor, num_labels: int) -> tf.Tensor:
+    """Returns float [m, L], how likely the input makes each label; the last is none of them.
+
+    Args:
+        features: channels [m], or class probabilities [m, L - 1].
+        num_labels: L.
+    """
+    if features.dtype.is_integer:
+        return tf.one_hot(tf.where(features < 0, num_labels - 1, features), num_labels)
+    named = tf.reduce_sum(features, axis=1, keepdims=True)
+    return tf.concat([features, tf.maximum(1 - named, 0)], axis=1)
 
 
 def _values_at(plan: Plan, voxels: tf.Tensor, x: _Values) -> dict[str, tf.Tensor]:

@@ -1,5 +1,7 @@
 """How good a proposal is (paper section 3.2, post-processing): three scores and the final one.
 
+A fourth, which is not in the paper, is there where the network tells labels.
+
 All functions score P proposals at once. A proposal is an index set: int32 [k], k at least 1, rows
 of the scene's M voxels.
 """
@@ -131,7 +133,8 @@ def final_score(
         score = (max(direction, 0)^w_d * feature^w_f * size^w_s) ^ (1 / (w_d + w_f + w_s))
 
     A proposal must do well in all three; one whose directions lead away from its centre on
-    average scores 0. All weights 0 give 1. A label score, where there is one, is a fourth factor.
+    average scores 0. All weights 0 give 1. A label score, where there is one, is a fourth factor,
+    and its weight is one more in the root.
 
     Args:
         direction: float64 [P], direction coherency; None where w_d is 0.

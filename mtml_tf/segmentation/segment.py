@@ -81,15 +81,16 @@ def segment(
         direction: float32 [M, 3], the predicted direction to the object's centre, of any length;
             or None, which takes a `direction_weight` of 0.
         config: see `SegmentConfig`.
-        labels: float32 [M, L], probabilities of the labels `config.label_ids`, or None.
+        labels: float32 [M, L], probabilities of the labels `config.label_ids`; None where there are
+            none of these.
 
     Returns:
         Instances of voxel rows, best first; none for a scene without things. They may overlap
         unless `config.coherent`.
 
     Raises:
-        ValueError: arrays that do not have one finite row for each voxel, or no direction though
-            it has a weight.
+        ValueError: arrays that do not have one finite row for each voxel, no direction though it
+            has a weight, or labels that are not one column for each of `config.label_ids`.
     """
     proposals = propose(voxel_scene, embedding, direction, config, labels)
     with timing.stage("suppression"):
@@ -112,11 +113,12 @@ def propose(
         _check_rows(voxel_scene, "direction", direction)
     if labels is not None:
         _check_rows(voxel_scene, "labels", labels)
-        if labels.shape[1] != len(config.label_ids):
-            raise ValueError(
-                f"scene {voxel_scene.name}: expected {len(config.label_ids)} columns in labels, "
-                f"one for each of label_ids, found {labels.shape[1]}"
-            )
+    columns = 0 if labels is None else labels.shape[1]
+    if columns != len(config.label_ids):
+        raise ValueError(
+            f"scene {voxel_scene.name}: expected {len(config.label_ids)} columns in labels, one "
+            f"for each of label_ids, found {columns}"
+        )
     indices = find_proposals(voxel_scene, embedding, config)
     with timing.stage("scores"):
         return _score(indices, voxel_scene, embedding, direction, config, labels)

@@ -11,7 +11,7 @@ from mtml_tf.classes import ClassSet
 from mtml_tf.config import LossConfig, TrainConfig
 from mtml_tf.inference import models
 from mtml_tf.network.architecture import STEM
-from mtml_tf.network.losses import MultiTaskLoss
+from mtml_tf.network.losses import TRUTH, MultiTaskLoss
 from mtml_tf.network.voxel_network import VoxelNetwork
 from mtml_tf.training.experiment import Experiment
 
@@ -91,9 +91,8 @@ def build_training_model(network: VoxelNetwork, loss: LossConfig, num_features: 
         inputs["features"] = keras.Input((None, num_features), name="features")
     else:
         inputs["channels"] = keras.Input((None,), dtype=tf.int32, name="channels")
-    truth = {name: inputs[name] for name in ("coordinates", "instance_ids", "true_channels")}
-    seen = {n: x for n, x in inputs.items() if n == "coordinates" or n not in truth}
-    outputs = network(seen, training=True)
+    outputs = network(inputs, training=True)  # which takes of them what it knows
+    truth = {name: inputs[name] for name in TRUTH}
     outputs = MultiTaskLoss(loss, name="multi_task_loss")(outputs, **truth)
     return keras.Model(inputs, outputs)
 

@@ -14,7 +14,7 @@ from mtml_tf.config import DataConfig, LossConfig, TrainConfig
 from mtml_tf.data.pipeline import make_dataset
 from mtml_tf.data.records import DataFolder
 from mtml_tf.inference.models import Model
-from mtml_tf.network.losses import MultiTaskLoss
+from mtml_tf.network.losses import TRUTH, MultiTaskLoss
 from mtml_tf.network.voxel_network import VoxelNetwork
 from mtml_tf.scans.voxels import on_vertices
 from mtml_tf.scene import Instance
@@ -43,9 +43,7 @@ def losses_of(
 
     @tf.function(input_signature=[scenes.element_spec])
     def terms_of(batch: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        truth = {name: batch[name] for name in ("coordinates", "instance_ids", "true_channels")}
-        inputs = {n: x for n, x in batch.items() if n == "coordinates" or n not in truth}
-        return layer.terms(network(inputs), **truth)
+        return layer.terms(network(batch), **{name: batch[name] for name in TRUTH})
 
     def losses() -> dict[str, float]:
         rows = [terms_of(batch) for batch in scenes]
