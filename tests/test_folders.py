@@ -79,6 +79,52 @@ def test_an_explanation_sums_the_scenes_and_comes_with_the_same_scores(write, wa
     assert len(warnings) == 2  # of each call: a scene has no prediction file
 
 
+def test_compact_masks_score_as_their_text_does(write, tmp_path, warnings):
+    rng = np.random.default_rng(1)
+    compact, exported = tmp_path / "compact", tmp_path / "exported"
+    for number in range(5):
+        starts = rng.integers(0, 80, 7)
+        instances = [instance(s, s + 20, rng.choice([3, 5]), rng.random()) for s in starts]
+        ids = rng.choice([0, 3001, 3002, 5001], 10).repeat(10)
+        found, truth = write(f"room_{number}", ids, instances)
+        write_predictions(compact, f"room_{number}", instances, 100, compact=True)
+    tables = [evaluate_folder(folder, truth, CLASSES, 10) for folder in (found, compact)]
+    assert tables[0].encode_csv() == tables[1].encode_csv()
+    assert 0 < tables[0].average.ap25 < 1
+    assert folders.export_text(compact, exported) == 5
+    paths = sorted(path for path in found.rglob("*") if path.is_file())
+    assert len(paths) == 5 * 8
+    for path in paths:
+        assert (exported / path.relative_to(found)).read_bytes() == path.read_bytes()
+    for folder in (compact, exported):
+        folders.PREDICTIONS.check(folder)
+    with pytest.raises(ValueError, match="exported: exists already"):
+        folders.export_text(compact, exported)
+    assert folders.export_text(compact, exported, overwrite=True) == 5
+    with pytest.raises(ValueError, match=r"exported: expected <scene>\.masks files, found none"):
+        folders.export_text(exported, tmp_path / "new")
+    assert warnings == []
+
+
+def test_predictions_in_both_forms_are_refused(write, tmp_path):
+    found, truth = write("room")
+    with pytest.raises(ValueError, match=r"room\.txt: expected each scene once, found the file"):
+        write_predictions(found, "room", [CUP], 100, compact=True)
+    write_predictions(tmp_path / "other", "room", [CUP], 100, compact=True)
+    (tmp_path / "other" / "room.masks").rename(found / "room.masks")
+    with pytest.raises(ValueError, match=r"in one form, found room\.txt and room\.masks; remove"):
+        evaluate_folder(found, truth, CLASSES)
+
+
+def test_what_a_killed_process_leaves_belongs_to_predictions(write):
+    found, _ = write("room")
+    (found / "predicted_masks" / ".hall_000.txt.x9_y").touch()
+    (found / ".hall.masks.0ab1").touch()
+    for name in (folders.SETTINGS, folders.REPORT):
+        (found / name).touch()
+    folders.PREDICTIONS.check(found)
+
+
 def test_a_scene_without_a_prediction_file_counts_as_empty_and_is_told(write, warnings):
     for name in ("room", "hall", "attic"):
         where = write(name, instances=(CUP, BOX) if name == "room" else None)

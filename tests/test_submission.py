@@ -10,7 +10,7 @@ import pytest
 
 from mtml_tf.scannet import submission
 from mtml_tf.scene import Instance
-from mtml_tf.scoring.benchmark_format import write_predictions
+from mtml_tf.scoring.benchmark_format import read_predictions, write_predictions
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 SCENES = ("desk", "lab")
@@ -242,3 +242,29 @@ def test_the_program_packs_or_lists_and_fails(folder, tmp_path):
     assert last.endswith(f"found 1 problem, listed above; {tmp_path}/a.zip is not written")
     assert zipfile.is_zipfile(tmp_path / "a.zip")
     assert pack(*both, f"--scannet_dir={tmp_path}").returncode == 2
+
+
+def test_compact_masks_make_the_zip_that_their_text_makes(folder, tmp_path):
+    compact = tmp_path / "compact"
+    for name, count in COUNTS.items():
+        write_predictions(compact, name, read_predictions(folder, name, count), count, compact=True)
+    (compact / "predicted_masks").mkdir()
+    (compact / "predicted_masks" / "desk_000.txt").write_text("left of something else")
+    zips = [tmp_path / "a.zip", tmp_path / "b.zip"]
+    packed = [
+        submission.pack_submission(of, to, SCENES, COUNTS)
+        for of, to in zip((folder, compact), zips, strict=True)
+    ]
+    assert packed[0].unpacked_bytes == packed[1].unpacked_bytes
+    assert zips[0].read_bytes() == zips[1].read_bytes()
+
+
+def test_problems_of_compact_masks_are_told(tmp_path):
+    for name, class_id in (("desk", 13), ("lab", 3), ("more", 3)):
+        write_predictions(tmp_path, name, [instance(1, class_id=class_id)], 4, compact=True)
+    assert problems(tmp_path) == [
+        f"{tmp_path}/more.txt: expected the 2 listed scenes only, found one more",
+        f"{tmp_path}/desk.masks: expected one of the class ids "
+        f"{list(submission.SCANNET18.ids)} of mask 0, found 13",
+        f"{tmp_path}/lab.masks: expected masks of 6 vertices, found 4",
+    ]

@@ -9,13 +9,19 @@ import dataclasses
 import os
 import pathlib
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from absl import logging
 
 from mtml_tf import files, program
 from mtml_tf.classes import SCANNET18
-from mtml_tf.scoring.benchmark_format import parse_line, read_integers
+from mtml_tf.scoring import compact_masks
+from mtml_tf.scoring.benchmark_format import (
+    encode_predictions,
+    parse_line,
+    prediction_path,
+    read_integers,
+)
 
 # The 100 scenes of the ScanNet v2 test split.
 TEST_SCENES = tuple(f"scene{number:04d}_00" for number in range(707, 807))
@@ -29,7 +35,8 @@ class Submission:
 
     Attributes:
         num_scenes: number of scenes.
-        paths: of all files, relative to the folder of predictions, with `/`; no path twice.
+        paths: of all files, relative to the folder of predictions, with `/`; no path twice. Those
+            that compact masks stand for are not in the folder.
         unpacked_bytes: sum of their sizes.
     """
 
@@ -51,7 +58,8 @@ def pack_submission(
     line each, at most 100 of them.
 
     Args:
-        prediction_dir: folder in benchmark format.
+        prediction_dir: folder of predictions; compact masks are packed as the text that they
+            stand for.
         output_zip: the file; it appears whole or, with any problem, not at all.
         scene_names: the scenes that the server expects.
         vertex_counts: number of vertices of each scene. None where they are not known; then the
@@ -97,11 +105,14 @@ def check_submission(
     problems = _check_names(folder, scene_names)
     sizes: dict[str, int] = {}
     for name in program.progress(scene_names, "scenes checked"):
-        if (folder / f"{name}.txt").is_file():  # those that are not are problems already
+        path = prediction_path(folder, name)
+        if path.is_file():  # those that are not are problems already
             wanted = None if vertex_counts is None else vertex_counts.get(name)
             if vertex_counts is not None and wanted is None:
                 problems.append(f"{folder}/{name}.txt: expected a vertex count of it, found none")
-            problems += _check_scene(folder, name, wanted, sizes)
+            compact = path.suffix == compact_masks.SUFFIX
+            check = _check_compact_scene if compact else _check_scene
+            problems += check(folder, name, wanted, sizes)
     unpacked = sum(sizes.values())
     if unpacked >= MAX_UNPACKED_BYTES:
         problems.append(
@@ -131,12 +142,13 @@ def read_vertex_count_table(path: str | pathlib.Path) -> dict[str, int]:
 
 def _check_names(folder: pathlib.Path, scene_names: Sequence[str]) -> list[str]:
     """Returns problems of which files there are."""
-    found = {path.stem for path in folder.glob("*.txt") if not path.name.startswith(".")}
+    paths = [*folder.glob("*.txt"), *folder.glob(f"*{compact_masks.SUFFIX}")]
+    found = {path.stem for path in paths if not path.name.startswith(".")}
     problems = [
         f"{folder}/{name}.txt: expected a file for each of the {len(scene_names)} scenes, found "
         "no such file"
         for name in scene_names
-        if not (folder / f"{name}.txt").is_file()
+        if name not in found
     ]
     problems += [
         f"{folder}/{name}.txt: expected the {len(scene_names)} listed scenes only, found one more"
@@ -191,6 +203,25 @@ def _check_scene(
     return problems
 
 
+def _check_compact_scene(
+    folder: pathlib.Path, name: str, num_vertices: int | None, sizes: dict[str, int]
+) -> list[str]:
+    """Does what `_check_scene` does, for the text files that compact masks stand for."""
+    path = prediction_path(folder, name)
+    try:
+        instances, num_vertices = compact_masks.read_masks(path, num_vertices)
+    except ValueError as error:
+        return [str(error)]
+    for text_path, content in encode_predictions(name, instances, num_vertices):
+        sizes[text_path] = len(content)
+    return [
+        f"{path}: expected one of the class ids {list(SCANNET18.ids)} of mask {number}, found "
+        f"{instance.class_id}"
+        for number, instance in enumerate(instances)
+        if instance.class_id not in SCANNET18.ids
+    ]
+
+
 def _line_faults(mask: str, class_text: str) -> list[tuple[str, str]]:
     """Returns what was expected and what was found instead, of a mask's path and its class."""
     faults = []
@@ -210,9 +241,28 @@ def _line_faults(mask: str, class_text: str) -> list[tuple[str, str]]:
 def _write_zip(path: pathlib.Path, folder: pathlib.Path, paths: Sequence[str]) -> None:
     """Writes files of a folder into a zip: sorted, without times, owners and root folder."""
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name in program.progress(sorted(paths), "files packed"):
+        contents = _read_files(folder, sorted(paths))
+        for name, content in program.progress(contents, "files packed", len(paths)):
             entry = zipfile.ZipInfo(name)  # dated 1980
             entry.compress_type = zipfile.ZIP_DEFLATED
             entry.create_system = 3  # Unix, wherever it is written
             entry.external_attr = 0o644 << 16
-            archive.writestr(entry, (folder / name).read_bytes())
+            archive.writestr(entry, content)
+
+
+def _read_files(folder: pathlib.Path, paths: Sequence[str]) -> Iterator[tuple[str, bytes]]:
+    """Yields paths and contents of text files, those of compact masks from one scene held."""
+    held, contents = "", dict[str, bytes]()
+    for name in paths:
+        scene = pathlib.PurePosixPath(name).stem
+        scene = scene.rpartition("_")[0] if "/" in name else scene
+        compact = folder / f"{scene}{compact_masks.SUFFIX}"
+        if not compact.exists():
+            yield name, (folder / name).read_bytes()
+            continue
+        if scene != held:
+            held, contents = (
+                scene,
+                dict(encode_predictions(scene, *compact_masks.read_masks(compact))),
+            )
+        yield name, contents[name]

@@ -3,19 +3,23 @@
     <scene>.txt                       a line for each instance: mask path, class id, confidence
     predicted_masks/<scene>_NNN.txt   a line for each vertex: 1 for members, 0 for others
 
+or, in their place and with the same content, `<scene>.masks` (see `compact_masks`). Whichever of
+the two ends a scene, `<scene>.txt` or `<scene>.masks`, is written last: where it is, all is.
+
 Ground truth is `<scene>.txt` too, with `class_id * 1000 + instance` in a line for each vertex.
 """
 
 import math
 import os
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from absl import logging
 
 from mtml_tf import files
 from mtml_tf.scene import Instance
+from mtml_tf.scoring import compact_masks
 
 Array = np.ndarray
 
@@ -26,17 +30,22 @@ _MOST_DIGITS = 18  # what int64 surely holds
 
 
 def write_predictions(
-    folder: str | pathlib.Path, scene_name: str, instances: Sequence[Instance], num_vertices: int
+    folder: str | pathlib.Path,
+    scene_name: str,
+    instances: Sequence[Instance],
+    num_vertices: int,
+    compact: bool = False,
 ) -> None:
     """Adds a scene to a folder of predictions.
 
-    Write into a new folder (see `files.writing_folder`), so that it appears whole or not at all.
+    A process that is killed leaves masks that no file names, which the next call overwrites.
 
     Args:
         folder: folder of predictions; made where it is missing.
         scene_name: name of the scene.
         instances: with vertex rows as indices; written in their order.
         num_vertices: number of vertices of the scan.
+        compact: write `<scene>.masks`.
 
     Raises:
         ValueError: a scene name that cannot name a file in this format, a scene that is there
@@ -47,41 +56,86 @@ def write_predictions(
         raise ValueError(
             f"{folder}: expected a scene name without spaces and slashes, found '{scene_name}'"
         )
-    path = folder / f"{scene_name}.txt"
-    if path.exists():
-        raise ValueError(f"{path}: expected each scene once, found the file already there")
+    if has_predictions(folder, scene_name):
+        raise ValueError(
+            f"{prediction_path(folder, scene_name)}: expected each scene once, found the file "
+            "already there"
+        )
+    if compact:
+        path = folder / f"{scene_name}{compact_masks.SUFFIX}"
+        compact_masks.write_masks(path, instances, num_vertices)
+        return
     (folder / MASK_FOLDER).mkdir(parents=True, exist_ok=True)
+    for name, content in encode_predictions(scene_name, instances, num_vertices):
+        with files.writing_file(folder / name, overwrite=True) as temporary:
+            temporary.write_bytes(content)
+
+
+def encode_predictions(
+    scene_name: str, instances: Sequence[Instance], num_vertices: int
+) -> Iterator[tuple[str, bytes]]:
+    """Yields a scene's text files, masks first: paths in the folder, with `/`, and contents.
+
+    Raises:
+        ValueError: an index beyond the vertices, or a score that is not finite.
+    """
     lines = []
     for number, instance in enumerate(instances):
         instance.check(f"scene {scene_name}", num_vertices)
         mask_path = f"{MASK_FOLDER}/{scene_name}_{number:03d}.txt"
-        (folder / mask_path).write_bytes(_encode_mask(instance.indices, num_vertices))
+        yield mask_path, _encode_mask(instance.indices, num_vertices)
         # All digits, so that no two scores become equal by writing them.
         lines.append(f"{mask_path} {instance.class_id} {float(instance.score)!r}\n")
-    path.write_text("".join(lines), encoding="utf-8")
+    yield f"{scene_name}.txt", "".join(lines).encode()
+
+
+def prediction_path(folder: str | pathlib.Path, scene_name: str) -> pathlib.Path:
+    """Returns the file that a scene's predictions are complete with: `.masks`, or else `.txt`.
+
+    Raises:
+        ValueError: both are there.
+    """
+    text, compact = (
+        pathlib.Path(folder, f"{scene_name}{suffix}") for suffix in (".txt", compact_masks.SUFFIX)
+    )
+    if not compact.exists():
+        return text
+    if text.exists():
+        raise ValueError(
+            f"{folder}: expected predictions of scene {scene_name} in one form, found {text.name} "
+            f"and {compact.name}; remove one of them"
+        )
+    return compact
+
+
+def has_predictions(folder: str | pathlib.Path, scene_name: str) -> bool:
+    """Whether the predictions of a scene are there, complete."""
+    return prediction_path(folder, scene_name).exists()
 
 
 def read_predictions(
     folder: str | pathlib.Path, scene_name: str, num_vertices: int
 ) -> list[Instance]:
-    """Reads a scene of a folder of predictions.
+    """Reads a scene of a folder of predictions, of text masks or compact ones.
 
     Where several lines name the same mask, the last of them holds, as in the official program.
 
     Args:
         folder: folder of predictions.
         scene_name: name of the scene.
-        num_vertices: number of lines that each mask must have.
+        num_vertices: that each mask must have.
 
     Returns:
         Instances in the order of the file, with vertex rows as indices.
 
     Raises:
         ValueError: a file that is missing, a line that is not `mask class_id confidence`, a mask
-            outside the folder, one with another number of lines, or a confidence that is not a
-            finite number.
+            outside the folder, one with another number of vertices, a confidence that is not a
+            finite number, or compact masks that are damaged.
     """
-    path = pathlib.Path(folder) / f"{scene_name}.txt"
+    path = prediction_path(folder, scene_name)
+    if path.suffix == compact_masks.SUFFIX:
+        return compact_masks.read_masks(path, num_vertices)[0]
     # As the official program reads it: a byte order mark would be part of the first path.
     text = files.read_text(path, encoding="utf-8")
     described: dict[str, tuple[int, float]] = {}

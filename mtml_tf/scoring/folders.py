@@ -10,24 +10,43 @@ from absl import logging
 from mtml_tf import files, program, replacing
 from mtml_tf.classes import ClassSet
 from mtml_tf.scene import Instance
+from mtml_tf.scoring import compact_masks
 from mtml_tf.scoring.average_precision import ApTable, average_precision
-from mtml_tf.scoring.benchmark_format import MASK_FOLDER, read_ground_truth, read_predictions
+from mtml_tf.scoring.benchmark_format import (
+    MASK_FOLDER,
+    read_ground_truth,
+    read_predictions,
+    write_predictions,
+)
 from mtml_tf.scoring.explain import Explanation, explain_nothing, explain_scene
+
+# In a folder with the scenes of a split: what they were predicted by, and what became of each.
+SETTINGS, REPORT = "predictions.json", "report.json"
 
 
 def _is_predicted(path: pathlib.Path) -> bool:
     """Whether a file is a mask, lists the masks of a scene, or is an extra beside such a list."""
+    if path.name.startswith("."):  # `.<name>.<random>` is left of a process that was killed
+        path = path.with_name(path.name[1:].rpartition(".")[0] or path.name)
     if path.parent.name == MASK_FOLDER:
         return path.suffix == ".txt"
+    if path.suffix == compact_masks.SUFFIX or path.name in (SETTINGS, REPORT):
+        return True
     listed = path.with_suffix(".txt")
-    if path.suffix not in (".txt", ".ply", ".json", ".html") or not listed.is_file():
+    if path.suffix not in (".txt", ".ply", ".json", ".html"):
+        return False
+    if path.with_suffix(compact_masks.SUFFIX).is_file() and path != listed:
+        return True
+    if not listed.is_file():
         return False
     lines = files.read_text(listed, errors="replace").splitlines()
     return all(line.startswith(f"{MASK_FOLDER}/") for line in lines)
 
 
 # What may be replaced by predictions.
-PREDICTIONS = files.FolderKind("predictions", MASK_FOLDER, _is_predicted)
+PREDICTIONS = files.FolderKind(
+    "predictions", MASK_FOLDER, _is_predicted, (f"*{compact_masks.SUFFIX}", SETTINGS)
+)
 
 
 def evaluate_folder(
@@ -42,7 +61,7 @@ def evaluate_folder(
     without ground truth and class ids that are not scored are told as warnings.
 
     Args:
-        prediction_dir: folder in benchmark format.
+        prediction_dir: folder of predictions, of text masks or compact ones.
         ground_truth_dir: folder of `<scene>.txt`.
         classes: its thing classes are scored.
         min_vertices: see `average_precision`.
@@ -58,6 +77,31 @@ def evaluate_folder(
     table = average_precision(scenes, classes, min_vertices)
     _warn_where_nothing_is_scored(table, ground_truth_dir, min_vertices)
     return table
+
+
+def export_text(
+    prediction_dir: str | pathlib.Path, output_dir: str | pathlib.Path, overwrite: bool = False
+) -> int:
+    """Writes the compact masks of a folder as the benchmark's text files.
+
+    Args:
+        prediction_dir: folder of `<scene>.masks`.
+        output_dir: folder in benchmark format; appears whole or not at all.
+        overwrite: replace a folder of predictions that exists.
+
+    Returns:
+        The number of scenes.
+
+    Raises:
+        ValueError: no compact masks there, a file that is damaged, or a folder that may not be
+            replaced.
+    """
+    files.check_apart(output_dir, [prediction_dir])
+    scenes = _scene_files(prediction_dir, (compact_masks.SUFFIX,))
+    with files.writing_folder(output_dir, overwrite, PREDICTIONS) as folder:
+        for name, path in program.progress(sorted(scenes.items()), "scenes", len(scenes)):
+            write_predictions(folder, name, *compact_masks.read_masks(path))
+    return len(scenes)
 
 
 def explain_folder(
@@ -90,7 +134,8 @@ def _read_scenes(
     # In a data folder whose split a process was replacing when it was killed, it lies elsewhere.
     place = pathlib.Path(os.path.abspath(ground_truth_dir))
     current = replacing.locate(place.parent.parent, f"{place.parent.name}/{place.name}")
-    predicted, truths = _scene_files(prediction_dir), _scene_files(current)
+    predicted = _scene_files(prediction_dir, (".txt", compact_masks.SUFFIX))
+    truths = _scene_files(current)
     if not truths.keys() & predicted.keys():
         raise ValueError(
             f"{prediction_dir}: expected predictions of scenes in {ground_truth_dir}, such as "
@@ -127,16 +172,22 @@ def _warn(problem: str, names: Collection[str] | Collection[int]) -> None:
         logging.warning("%d %s: %s%s", len(names), problem, listed, ", ..." * (len(names) > 10))
 
 
-def _scene_files(folder: str | pathlib.Path) -> dict[str, pathlib.Path]:
-    """Returns the `.txt` files of a folder by scene. Raises ValueError where there are none."""
+def _scene_files(
+    folder: str | pathlib.Path, suffixes: Sequence[str] = (".txt",)
+) -> dict[str, pathlib.Path]:
+    """Returns the files of a folder, one a scene. Raises ValueError where there are none."""
     folder = pathlib.Path(folder)
+    expected = f"<scene>{suffixes[0]} files"
     if not folder.is_dir():
-        raise ValueError(f"{folder}: expected a folder of <scene>.txt files, found no such folder")
-    found = {path.stem: path for path in folder.glob("*.txt") if not path.name.startswith(".")}
+        raise ValueError(f"{folder}: expected a folder of {expected}, found no such folder")
+
+    def files_in(folder: pathlib.Path) -> list[pathlib.Path]:
+        found = [path for suffix in suffixes for path in folder.glob(f"*{suffix}")]
+        return [path for path in found if not path.name.startswith(".")]
+
+    found = files_in(folder)
     if not found:
-        inner = sorted(path.name for path in folder.iterdir() if any(path.glob("*.txt")))
+        inner = sorted(path.name for path in folder.iterdir() if files_in(path))
         elsewhere = f", but some in its folders {', '.join(inner[:10])}; give one of these"
-        raise ValueError(
-            f"{folder}: expected <scene>.txt files, found none{elsewhere if inner else ''}"
-        )
-    return found
+        raise ValueError(f"{folder}: expected {expected}, found none{elsewhere if inner else ''}")
+    return {path.stem: path for path in found}
