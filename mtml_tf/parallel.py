@@ -2,6 +2,7 @@
 
 import collections
 import concurrent.futures
+import contextlib
 import multiprocessing
 import os
 import threading
@@ -12,6 +13,8 @@ from typing import TypeVar
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
+# Read by NumPy's and TensorFlow's libraries when they are loaded.
+_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "TF_NUM_INTRAOP_THREADS")
 AHEAD = 8  # results a process, in memory at once: made before those in front of them are taken
 
 
@@ -19,6 +22,9 @@ def map_processes(
     function: Callable[[Item], Result], items: Sequence[Item], what: str, num_workers: int = 0
 ) -> Iterator[Result]:
     """Calls a function for each item and yields the results in the order of the items.
+
+    The processes share the cores: each computes on as many threads as it has cores of its own,
+    unless the environment says how many.
 
     Args:
         function: can be sent to another process, as its arguments and results can.
@@ -40,7 +46,8 @@ def map_processes(
     try:
         waiting: collections.deque[concurrent.futures.Future[Result]] = collections.deque()
         for item in items:
-            waiting.append(pool.submit(function, item))
+            with _threads_of_processes(max(1, num_cores() // num_workers)):
+                waiting.append(pool.submit(function, item))
             if len(waiting) > AHEAD * num_workers:
                 yield waiting.popleft().result()
         while waiting:
@@ -59,6 +66,18 @@ def num_cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+@contextlib.contextmanager
+def _threads_of_processes(count: int) -> Iterator[None]:
+    """Lets processes that are started within the block compute on so many threads each."""
+    added = [name for name in _THREADS if name not in os.environ]
+    os.environ.update(dict.fromkeys(added, str(count)))
+    try:
+        yield
+    finally:
+        for name in added:
+            del os.environ[name]
 
 
 def _end_with_parent() -> None:

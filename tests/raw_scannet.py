@@ -10,6 +10,7 @@ import json
 import numpy as np
 
 from mtml_tf.data.prepared_folder import write_prepared_folder
+from mtml_tf.engines import Engine
 from mtml_tf.scannet import layout
 from mtml_tf.scannet.layout import RawGroup
 from mtml_tf.scannet.preparing import Settings, find_scenes
@@ -84,7 +85,7 @@ def prepare(scannet_dir, output_dir, splits=("train",), **options):
         for name in [field.name for field in dataclasses.fields(Settings)]
         if name in options
     }
-    options.setdefault("num_workers", 1)
+    options.setdefault("engine", Engine(num_workers=1))
     settings = Settings(str(scannet_dir), **settings)
     scenes = find_scenes(scannet_dir, splits)
     return write_prepared_folder(output_dir, scenes, settings, **options)

@@ -13,6 +13,7 @@ from mtml_tf.classes import SCANNET20
 from mtml_tf.config import NetworkConfig, SegmentConfig
 from mtml_tf.data.prepared_folder import write_prepared_folder
 from mtml_tf.drawing.pictures import draw_points, instance_colors, side_by_side
+from mtml_tf.engines import Engine
 from mtml_tf.inference import models
 from mtml_tf.network.voxel_network import VoxelNetwork
 from mtml_tf.scannet.preparing import Settings, find_scenes
@@ -67,7 +68,7 @@ def test_the_program_draws_a_row_of_six_views_for_each_scene(tmp_path):
     download = raw_scannet.write_download(tmp_path / "raw", val=scenes)
     settings = Settings(str(download), voxel_size=0.1)
     scenes = find_scenes(download, ["val"])
-    write_prepared_folder(tmp_path / "data", scenes, settings, num_workers=1)
+    write_prepared_folder(tmp_path / "data", scenes, settings, Engine(num_workers=1))
     run_dir, picture = untrained_run(tmp_path / "run"), tmp_path / "figure7.png"
     command = [
         *(sys.executable, "-m", "experiments.figure7", f"--data_dir={tmp_path / 'data'}"),

@@ -19,6 +19,7 @@ CONTRACT = {
     "classes",
     "config",
     "config_flags",
+    "engines",
     "files",
     "parallel",
     "program",

@@ -17,6 +17,7 @@ from raw_scannet import (
 from scenes import assert_same_scene
 
 from mtml_tf import parallel
+from mtml_tf.engines import Engine
 from mtml_tf.scannet import layout, preparing, reader
 from mtml_tf.scannet.preparing import Settings
 from mtml_tf.scans import prepared, semantic_input
@@ -24,9 +25,10 @@ from mtml_tf.scans import prepared, semantic_input
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 
 
-def outcomes_of(source, cache, num_workers=1, **settings):
+def outcomes_of(source, cache, num_workers=1, engine=None, **settings):
     scenes = preparing.find_scenes(source, ["train"])
-    return prepared.prepare_scenes(scenes, Settings(str(source), **settings), cache, num_workers)
+    engine = engine or Engine(num_workers=num_workers)
+    return prepared.prepare_scenes(scenes, Settings(str(source), **settings), cache, engine)
 
 
 @pytest.fixture

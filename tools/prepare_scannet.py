@@ -2,7 +2,8 @@
 
 from absl import flags
 
-from mtml_tf import program
+from mtml_tf import config_flags, program
+from mtml_tf.engines import Engine
 from mtml_tf.scannet import preparing
 from mtml_tf.scans import semantic_input
 
@@ -28,7 +29,8 @@ flags.DEFINE_enum(
 )
 flags.DEFINE_float("voxel_size", 0.1, "Edge length of a voxel, metres (paper section 3.1).")
 flags.DEFINE_bool("align_axes", True, "Turn scenes as axisAlignment in <scene>.txt says.")
-flags.DEFINE_integer("num_workers", 0, "Processes; 0 for one a core.", lower_bound=0)
+config_flags.define(Engine)
+flags.adopt_module_key_flags(config_flags)
 flags.DEFINE_bool("overwrite", False, "Replaces splits that exist.")
 
 
@@ -41,7 +43,7 @@ def main() -> None:
     )
     scenes = preparing.find_scenes(FLAGS.scannet_dir, FLAGS.splits, FLAGS.split_dir)
     written = prepared_folder.write_prepared_folder(
-        FLAGS.output_dir, scenes, settings, FLAGS.num_workers, FLAGS.overwrite
+        FLAGS.output_dir, scenes, settings, config_flags.read(Engine), FLAGS.overwrite
     )
     print(written)
 

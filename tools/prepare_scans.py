@@ -2,8 +2,9 @@
 
 from absl import flags
 
-from mtml_tf import program
+from mtml_tf import config_flags, program
 from mtml_tf.classes import read_classes
+from mtml_tf.engines import Engine
 from mtml_tf.scans import preparing, scan, semantic_input
 
 FLAGS = flags.FLAGS
@@ -40,7 +41,8 @@ flags.DEFINE_integer(
     "Starts each grid at a random place in a voxel, by this seed.",
     lower_bound=0,
 )
-flags.DEFINE_integer("num_workers", 0, "Processes; 0 for one a core.", lower_bound=0)
+config_flags.define(Engine)
+flags.adopt_module_key_flags(config_flags)
 flags.DEFINE_bool("overwrite", False, "Replaces a split that exists.")
 
 
@@ -63,7 +65,7 @@ def main() -> None:
         FLAGS.output_dir,
         preparing.as_split(FLAGS.split, paths),
         settings,
-        FLAGS.num_workers,
+        config_flags.read(Engine),
         FLAGS.overwrite,
     )
     print(written)

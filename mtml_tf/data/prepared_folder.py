@@ -12,6 +12,7 @@ from absl import logging
 from mtml_tf import files
 from mtml_tf.data import writing
 from mtml_tf.data.records import REPORT, DataFolder
+from mtml_tf.engines import Engine
 from mtml_tf.scans import prepared
 from mtml_tf.scans.prepared import FAILED, WARNED, Outcome, Preparation, PreparedScenes, Source
 
@@ -22,7 +23,7 @@ def write_prepared_folder(
     output_dir: str | pathlib.Path,
     sources: Sequence[Source],
     preparation: Preparation,
-    num_workers: int = 0,
+    engine: Engine = Engine(),
     overwrite: bool = False,
 ) -> str:
     """Prepares scenes and writes them as a data folder, or adds their splits to one.
@@ -39,7 +40,7 @@ def write_prepared_folder(
         output_dir: the data folder; all its splits have the same kind of settings.
         sources: the scenes.
         preparation: how each is prepared.
-        num_workers: how many processes; 0 for one a core.
+        engine: where the work is done.
         overwrite: replace splits that exist. Without it, those that an earlier run of the same
             settings wrote whole are left as they are.
 
@@ -66,7 +67,7 @@ def write_prepared_folder(
     if not sources:
         return f"{output_dir}: {there}"
 
-    outcomes = prepared.prepare_scenes(sources, preparation, partial, num_workers)
+    outcomes = prepared.prepare_scenes(sources, preparation, partial, engine)
     paths: dict[str, list[pathlib.Path]] = {}
     for outcome in outcomes:
         for reason in outcome.reasons:

@@ -15,8 +15,9 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from mtml_tf import files, parallel, program
+from mtml_tf import files, program
 from mtml_tf.classes import ClassSet
+from mtml_tf.engines import Engine
 from mtml_tf.scans import semantic_input
 from mtml_tf.scene import Points, VoxelScene
 
@@ -156,7 +157,7 @@ def prepare_scenes(
     sources: Sequence[Source],
     preparation: Preparation,
     cache_dir: str | pathlib.Path,
-    num_workers: int = 0,
+    engine: Engine = Engine(),
 ) -> list[Outcome]:
     """Prepares scenes; one that can't be prepared does not stop the others.
 
@@ -164,34 +165,42 @@ def prepare_scenes(
         sources: the scenes.
         preparation: how each is prepared.
         cache_dir: folder of the prepared scenes; made where it is missing.
-        num_workers: how many processes; 0 for one a core, 1 for this one.
+        engine: where the work is done.
 
     Returns:
         What became of each scene, in the given order.
 
     Raises:
         ValueError: what the `Preparation` checks, predictions that are asked for and of which
-            there are none, or a process that died.
+            there are none, or an engine that failed.
     """
     if preparation.semantic_dir:
         names = [source.name for source in sources]
         semantic_input.check_folder(preparation.semantic_dir, names)
     preparation.check(sources)
     worker = _Worker(preparation, pathlib.Path(cache_dir))
-    outcomes = parallel.map_processes(worker, sources, "scenes", num_workers)
-    return _without_odd_features(list(program.progress(outcomes, "scenes", len(sources))))
+    results = engine.map(worker, sources, "scenes", cache_dir)
+    outcomes = [
+        Outcome(source.split, source.name, path and pathlib.Path(path), tuple(reasons), width)
+        for source, (path, reasons, width) in zip(
+            sources, program.progress(results, "scenes", len(sources)), strict=True
+        )
+    ]
+    return _without_odd_features(outcomes)
 
 
 @dataclasses.dataclass(frozen=True)
 class _Worker:
-    """Prepares one scene, unless it is cached."""
+    """Prepares one scene, unless it is cached.
+
+    Returns path (None where it failed), reasons and num_features of its `Outcome`.
+    """
 
     preparation: Preparation
     cache_dir: pathlib.Path
 
-    def __call__(self, source: Source) -> Outcome:
-        split, name = source.split, source.name
-        path = self.cache_dir / split / f"{name}.npz"
+    def __call__(self, source: Source) -> tuple[str | None, list[str], int]:
+        path = self.cache_dir / source.split / f"{source.name}.npz"
         try:
             stamp = self._stamp(source)
             cached = _read_header(path)
@@ -200,13 +209,13 @@ class _Worker:
                 cached = _read_header(path)
             if cached is None:
                 raise ValueError(f"{path}: expected the prepared scene to be readable")
-            return Outcome(split, name, path, tuple(cached["faults"]), cached["num_features"])
+            return str(path), cached["faults"], cached["num_features"]
         # Whatever is wrong with one scene must not cost the other 1,500.
         except Exception as error:
             reason = str(error) or "no reason given"
             if not isinstance(error, ValueError):
                 reason = f"{source.path}: {type(error).__name__}: {reason}"
-            return Outcome(split, name, None, (reason,))
+            return None, [reason], 0
 
     def _prepare(self, source: Source) -> tuple[VoxelScene, Array | None, list[str]]:
         by = self.preparation
