@@ -102,8 +102,8 @@ def _map_on_beam(
         from apache_beam.options.pipeline_options import PipelineOptions
     except ImportError as error:
         raise ImportError(
-            "--engine=beam needs Apache Beam; install it with pip install -c constraints-beam.txt "
-            "apache-beam, or leave --engine at pool"
+            '--engine=beam needs Apache Beam; install it with pip install "mtml_tf[beam]" -c '
+            "constraints-beam.txt, or leave --engine at pool"
         ) from error
     given = shlex.split(options)
     if not any(option.startswith("--runner") for option in given):

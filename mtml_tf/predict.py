@@ -4,7 +4,8 @@
     python -m mtml_tf.predict --model=rooms --scan=scan.ply --output_dir=P
     python -m mtml_tf.predict --model=rooms --scan=scan1.ply,scan2.ply --output_dir=P
 
-Writes instances in the ScanNet benchmark's format, on the vertices of the scans.
+Writes instances in the ScanNet benchmark's format, on the vertices of the scans. Started again
+with the same settings, it makes only what is missing of a split or of several scans.
 """
 
 import pathlib
@@ -14,10 +15,13 @@ from absl import flags
 
 from mtml_tf import config_flags, files, program, timing
 from mtml_tf.config import EXECUTIONS, PRECISIONS, SegmentConfig
+from mtml_tf.engines import Engine
 from mtml_tf.scans import scan, scan_file, semantic_input
-from mtml_tf.scoring.folders import PREDICTIONS
+from mtml_tf.scoring.folders import PREDICTIONS, SETTINGS, check_may_predict
 
 FLAGS = flags.FLAGS
+
+MASKS = ("text", "compact")
 
 flags.DEFINE_string("run_dir", None, "Run folder of a trained model.")
 flags.DEFINE_string("saved_model", None, "A SavedModel of mtml_tf.export instead of --run_dir.")
@@ -85,7 +89,27 @@ flags.DEFINE_bool(
     "timing", False, "Print how long each stage takes; a single scan is segmented twice for that."
 )
 flags.DEFINE_string("output_dir", None, "Folder for the predictions.")
-flags.DEFINE_bool("overwrite", False, "Replace output folders that exist.")
+flags.DEFINE_enum(
+    "masks",
+    MASKS[0],
+    MASKS,
+    "As the benchmark has them, two bytes for each vertex and instance, or compact: run lengths in "
+    "one small file a scene, which evaluate, view and pack_submission read too.",
+)
+flags.DEFINE_integer(
+    "num_workers",
+    1,
+    "Processes that predict scenes of a split, or several scans, each with the model and a share "
+    "of the cores; 0 for one a core.",
+    lower_bound=0,
+)
+config_flags.define(Engine, leave_out=["num_workers"])
+flags.DEFINE_bool(
+    "overwrite",
+    False,
+    "Replace what is in output folders, all of it; what the same settings began is gone on with "
+    "otherwise.",
+)
 # Unless given, the settings are those that the model was trained with.
 config_flags.define(SegmentConfig, config_flags.FROM_DATA, as_default=False)
 flags.adopt_module_key_flags(config_flags)
@@ -114,41 +138,51 @@ def main() -> None:
     if paths:
         scans = scan_file.output_folders(paths, FLAGS.output_dir, reading)
         files.check_folder(FLAGS.output_dir)
+    engine = config_flags.read(Engine)
     inputs = (FLAGS.run_dir, FLAGS.saved_model, FLAGS.data_dir, FLAGS.labels, *paths)
-    for folder in scans or [FLAGS.output_dir]:
+    for folder in scans or [pathlib.Path(FLAGS.output_dir)]:
         files.check_apart(folder, inputs)
-        files.check_may_replace(folder, FLAGS.overwrite, PREDICTIONS)
+        if scans and not (len(scans) > 1 and (folder / SETTINGS).is_file()):
+            files.check_may_replace(folder, FLAGS.overwrite, PREDICTIONS)
+    if not scans:
+        check_may_predict(FLAGS.output_dir, FLAGS.overwrite)
 
     start = time.perf_counter()
-    from mtml_tf.inference import exporting, models, prediction, shipped
+    from mtml_tf.inference import many_scenes, prediction
+    from mtml_tf.inference.model_source import ModelSource
 
     imported = time.perf_counter()
-    if FLAGS.saved_model:
-        model = exporting.load_saved_model(FLAGS.saved_model)
-    else:
-        run_dir = shipped.find_shipped_model(FLAGS.model) if FLAGS.model else FLAGS.run_dir
-        model = models.load_model(run_dir, FLAGS.weights, FLAGS.precision, FLAGS.execution)
-    model = model.with_settings(**changed)
+    names = ("run_dir", "saved_model", "model", "weights", "precision", "execution")
+    given = {name: FLAGS[name].value for name in names if FLAGS[name].value is not None}
+    source = ModelSource(**given, changed=tuple(sorted(changed.items())))
+    source.load()
     once = {"imports": imported - start, "load the model": time.perf_counter() - imported}
 
     times = []
     try:
         if not scans:
-            times = prediction.predict_split(
-                model, FLAGS.data_dir, FLAGS.split, FLAGS.output_dir, FLAGS.overwrite
+            done = many_scenes.predict_split(
+                *(source, FLAGS.data_dir, FLAGS.split, FLAGS.output_dir, FLAGS.overwrite),
+                *(FLAGS.masks == "compact", engine),
             )
+            times = done.times
+            there = f" ({done.num_there} of them there already)" if done.num_there else ""
             print(
-                f"{FLAGS.data_dir}: {len(times)} scenes of split '{FLAGS.split}', in "
-                f"{FLAGS.output_dir}"
+                f"{FLAGS.data_dir}: {done.num_scenes} scenes of split '{FLAGS.split}', in "
+                f"{FLAGS.output_dir}{there}"
             )
+        written = prediction.ScanOutput(FLAGS.extras, FLAGS.html, FLAGS.masks == "compact")
         # A single scan is timed twice: the first pays for tracing the graph.
         for call in range(2 if FLAGS.timing and len(scans) == 1 else 1):
-            for folder, count, seconds in prediction.predict_scans(
-                *(model, scans, FLAGS.overwrite or call > 0, FLAGS.extras, FLAGS.html, FLAGS.views)
+            overwrite = FLAGS.overwrite or call > 0
+            for folder, count, seconds in many_scenes.predict_scans(
+                source, scans, overwrite, written, FLAGS.views, engine
             ):
-                times.append(seconds)
+                if seconds:
+                    times.append(seconds)
                 if call == 0:
-                    print(f"{scans[folder].path}: {count} instances, in {folder}")
+                    found = "there already" if count is None else f"{count} instances"
+                    print(f"{scans[folder].path}: {found}, in {folder}")
     finally:
         if FLAGS.timing and times:
             print(timing.encode_table(once, times), end="")

@@ -1,5 +1,6 @@
 """A scan of one's own in files of all kinds, and a model for it, made at run time."""
 
+import dataclasses
 import subprocess
 import sys
 
@@ -14,6 +15,7 @@ from mtml_tf.scans import scan
 from mtml_tf.scans.scan_file import ScanFile
 from mtml_tf.scoring.benchmark_format import read_predictions
 
+BARE = prediction.ScanOutput(extras=False)
 CLASSES = ClassSet((1, 2, 7), ("floor", "box", "ball"), ("stuff", "thing", "thing"))
 
 
@@ -31,6 +33,19 @@ def tiny_model():
     network = NetworkConfig(3, width=1 / 16, num_labels=4)
     config = ModelConfig(network, segment, CLASSES, 0.1, True)
     return Model(config, VoxelNetwork(config.network))
+
+
+@dataclasses.dataclass(frozen=True)
+class Held:
+    """Stands for a `ModelSource` whose model is in memory."""
+
+    model: Model
+
+    def load(self):
+        return self.model
+
+    def settings(self):
+        return {}
 
 
 def room():
@@ -72,7 +87,7 @@ def write_binary_ply(path, vertices, labels, byte_order, place_type="f4", label_
 
 
 def predict(model, path, folder, **reading):
-    prediction.predict_scan(model, ScanFile(str(path), **reading), folder, extras=False)
+    prediction.predict_scan(model, ScanFile(str(path), **reading), folder, written=BARE)
     return read_predictions(folder, scan.read_scan(path).name, len(scan.read_scan(path).vertices))
 
 

@@ -29,6 +29,8 @@ from mtml_tf.scoring.benchmark_format import read_predictions, write_ground_trut
 from mtml_tf.scoring.folders import evaluate_folder
 from mtml_tf.scoring.summary import best_instances, summarize
 
+WITHOUT_PAGE = prediction.ScanOutput(html=False)
+
 
 @pytest.fixture(scope="module")
 def model():
@@ -222,7 +224,7 @@ def test_without_plotly_the_page_alone_is_missing(model, tmp_path, monkeypatch):
     with pytest.raises(ImportError, match=r"needs plotly.* do without the page \(--nohtml of"):
         prediction.predict_scan(model, reading, tmp_path / "out")
     assert not (tmp_path / "out").exists()
-    prediction.predict_scan(model, reading, tmp_path / "out", html=False)
+    prediction.predict_scan(model, reading, tmp_path / "out", written=WITHOUT_PAGE)
     written = {path.name for path in (tmp_path / "out").iterdir()}
     assert written == {"a.txt", "predicted_masks", "a.ply", "a.json"}
 

@@ -102,8 +102,16 @@ def test_predictions_are_on_the_vertices_and_can_be_scored(place):
         *(f"--run_dir={place / 'run'}", f"--data_dir={place / 'data'}", "--split=val"),
         f"--output_dir={output}",
     )
-    assert again.returncode == 1
-    assert "exists already" in again.stderr
+    assert again.returncode == 0
+    assert again.stdout.endswith(f"split 'val', in {output} (1 of them there already)\n")
+
+    other = run(
+        "mtml_tf.predict",
+        *(f"--run_dir={place / 'run'}", f"--data_dir={place / 'data'}", "--split=train"),
+        f"--output_dir={output}",
+    )
+    assert other.returncode == 1
+    assert "exists already" in other.stderr
 
 
 def test_a_scan_alone_gives_what_its_data_folder_gives(place):

@@ -5,10 +5,19 @@ import json
 
 import numpy as np
 import pytest
-from own_scans import CLASSES, assert_finds_box_and_ball, room, run, tiny_model, write_binary_ply
+from own_scans import (
+    CLASSES,
+    Held,
+    assert_finds_box_and_ball,
+    room,
+    run,
+    tiny_model,
+    write_binary_ply,
+)
 
 from mtml_tf.data import writing
-from mtml_tf.inference import models, prediction
+from mtml_tf.inference import many_scenes, models
+from mtml_tf.inference.model_source import ModelSource
 from mtml_tf.scans import ply
 from mtml_tf.scans.preparing import Settings
 from mtml_tf.scans.scan_file import ScanFile
@@ -53,8 +62,8 @@ def test_a_bad_scan_does_not_stop_the_others(run_dir, scans, tmp_path):
     assert "Traceback" not in done.stderr
     assert f"{scans / 's7.ply'}: expected 2900 rows of 'vertex'" in done.stderr
     assert done.stderr.splitlines()[-1] == (
-        f"error: mend {scans / 's7.ply'} and give them alone: expected 3 scans to be segmented, "
-        "found 1 that could not be (the log tells why, the others are written)"
+        f"error: mend {scans / 's7.ply'} and start again, which makes only them: expected 3 scans "
+        "to be segmented, found 1 that could not be (the log tells why, the others are written)"
     )
     assert done.stdout.splitlines()[:2] == [
         f"{scans / name}.ply: 2 instances, in {output / name}" for name in ("s2", "s10")
@@ -64,7 +73,9 @@ def test_a_bad_scan_does_not_stop_the_others(run_dir, scans, tmp_path):
     assert names_in(output) == ["s10", "s2"]
     for name in ("s2", "s10"):
         found = names_in(output / name)
-        assert found == sorted(["predicted_masks", *(f"{name}.{suffix}" for suffix in EXTRAS)])
+        assert found == sorted(
+            ["predicted_masks", "predictions.json", *(f"{name}.{suffix}" for suffix in EXTRAS)]
+        )
         assert_finds_box_and_ball(read_predictions(output / name, name, 2900))
 
 
@@ -84,7 +95,7 @@ def test_a_restart_replaces_scan_folders_only_where_that_is_asked_for(run_dir, s
     done = run(*arguments, "--overwrite")
     assert done.returncode == 0, done.stderr
     assert names_in(output) == ["notes.txt", "others", "s10", "s2"]
-    assert names_in(output / "s10") == ["predicted_masks", "s10.txt"]
+    assert names_in(output / "s10") == ["predicted_masks", "predictions.json", "s10.txt"]
     assert names_in(output / "others") == ["thesis.tex"]
     (output / "s10" / "thesis.tex").touch()
     done = run(*arguments, "--overwrite")
@@ -117,7 +128,7 @@ def test_what_cannot_be_done_is_refused_before_the_work(tmp_path, arguments, sen
 def test_all_bad_scans_are_counted_and_named(model, scans, tmp_path, caplog):
     files = {tmp_path / "out" / name: ScanFile(str(scans / f"{name}.ply")) for name in ("s1", "s7")}
     with pytest.raises(ValueError, match=r"mend .*s1\.ply, .*s7\.ply and .*: expected 2 scans"):
-        list(prediction.predict_scans(model, files))
+        list(many_scenes.predict_scans(Held(model), files))
     assert "s1.ply: expected a PLY file, found" in caplog.text
     assert not (tmp_path / "out").exists()
 
@@ -176,11 +187,8 @@ def test_weak_instances_are_in_no_file_of_a_scan(weak, tmp_path):
 def test_weak_instances_of_a_split_are_left_out_where_that_is_asked_for(
     weak, tmp_path, min_score, class_ids
 ):
-    loaded = models.load_model(weak / "run")
-    segment = dataclasses.replace(loaded.config.segment, min_score=min_score)
-    config = dataclasses.replace(loaded.config, segment=segment)
-    loaded = dataclasses.replace(loaded, config=config)
-    prediction.predict_split(loaded, weak / "data", "val", tmp_path / "out")
+    source = ModelSource(str(weak / "run"), changed=(("min_score", min_score),))
+    many_scenes.predict_split(source, weak / "data", "val", tmp_path / "out")
     found = read_predictions(tmp_path / "out", "a", 2900)
     assert [i.class_id for i in found] == class_ids
     # The ball is odd by three deviations or more.

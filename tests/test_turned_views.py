@@ -6,10 +6,18 @@ import sys
 
 import numpy as np
 import pytest
-from own_scans import CLASSES, assert_finds_box_and_ball, room, tiny_model, write_binary_ply
+from own_scans import (
+    BARE,
+    CLASSES,
+    Held,
+    assert_finds_box_and_ball,
+    room,
+    tiny_model,
+    write_binary_ply,
+)
 
 from experiments import real_rooms
-from mtml_tf.inference import models, prediction
+from mtml_tf.inference import many_scenes, models, prediction
 from mtml_tf.scans.scan_file import ScanFile
 from mtml_tf.scene import Scene
 from mtml_tf.scoring.benchmark_format import read_predictions
@@ -132,7 +140,7 @@ def test_scans_are_written_as_seen_from_several_views(tmp_path):
     for name in ("a", "b"):
         write_binary_ply(tmp_path / f"{name}.ply", *room(), "<")
         scans[tmp_path / "out" / name] = ScanFile(str(tmp_path / f"{name}.ply"))
-    done = list(prediction.predict_scans(model, scans, extras=False, num_views=2))
+    done = list(many_scenes.predict_scans(Held(model), scans, written=BARE, num_views=2))
     assert [count for _, count, _ in done] == [2, 2]
     assert len(model.seen) == 4
     assert_finds_box_and_ball(read_predictions(tmp_path / "out" / "b", "b", 2900))

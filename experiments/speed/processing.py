@@ -323,7 +323,7 @@ def build_path(path: WholePath) -> Callable[[], timing.Seconds]:
 
     def call() -> timing.Seconds:
         folder = pathlib.Path(holder.name) / f"masks_{next(numbers)}"
-        return prediction.predict_scan(model, file, folder, extras=False)[1]
+        return prediction.predict_scan(model, file, folder, written=prediction.ScanOutput(False))[1]
 
     return call
 

@@ -248,16 +248,7 @@ class DataFolder:
 
     def record(self, entry: RecordEntry) -> bytes:
         """Returns the bytes of one record. Raises ValueError where the file ends before."""
-        path = self.locate(entry.shard)
-        with path.open("rb") as file:
-            file.seek(entry.offset)
-            data = file.read(entry.length)
-        if len(data) != entry.length:
-            raise ValueError(
-                f"{path}: expected {entry.length} bytes at {entry.offset}, found {len(data)}; the "
-                "file is cut, make the data folder again"
-            )
-        return data
+        return _read_record(self.path, entry)
 
     def scene(self, entry: RecordEntry) -> VoxelScene:
         """Returns one scene."""
@@ -290,6 +281,28 @@ class DataFolder:
     def locate(self, name: str) -> pathlib.Path:
         """Returns where a file or folder of the data folder lies."""
         return replacing.locate(self.path, name)
+
+
+def read_scene(data_dir: str | pathlib.Path, entry: RecordEntry) -> VoxelScene:
+    """Reads one scene of a data folder that was opened before, perhaps by another process.
+
+    Raises:
+        ValueError: the file ends before.
+    """
+    return decode_record(_read_record(data_dir, entry))
+
+
+def _read_record(data_dir: str | pathlib.Path, entry: RecordEntry) -> bytes:
+    path = replacing.locate(data_dir, entry.shard)
+    with path.open("rb") as file:
+        file.seek(entry.offset)
+        data = file.read(entry.length)
+    if len(data) != entry.length:
+        raise ValueError(
+            f"{path}: expected {entry.length} bytes at {entry.offset}, found {len(data)}; the "
+            "file is cut, make the data folder again"
+        )
+    return data
 
 
 def _checked_names(shard: dict[str, Any]) -> list[str]:

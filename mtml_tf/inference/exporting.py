@@ -128,7 +128,7 @@ def load_saved_model(path: str | pathlib.Path) -> Model:
     Raises:
         ValueError: no SavedModel there, one that can't be read, or another program's.
     """
-    folder = _version_folder(pathlib.Path(path))
+    folder = version_folder(pathlib.Path(path))
     try:
         loaded = tf.saved_model.load(str(folder))
     except (OSError, ValueError, KeyError, tf.errors.OpError) as error:
@@ -172,7 +172,7 @@ class _LoadedNetwork:
         return self._loaded.network(inputs)
 
 
-def _version_folder(path: pathlib.Path) -> pathlib.Path:
+def version_folder(path: pathlib.Path) -> pathlib.Path:
     """The folder with the graph: `path` itself or the highest version in it."""
     if (path / _GRAPH_FILE).is_file():
         return path

@@ -39,6 +39,7 @@ __all__ = [
     "Model",
     "ModelConfig",
     "Values",
+    "find_weights",
     "load_model",
     "read_model_config",
     "write_model_config",
@@ -210,7 +211,7 @@ def load_model(
     if not run_dir.exists() and str(path) in shipped.shipped_models():
         run_dir = shipped.find_shipped_model(str(path))
     config = read_model_config(run_dir)
-    weights_path = _find_weights(run_dir, weights)
+    weights_path = find_weights(run_dir, weights)
     network = VoxelNetwork(config.network, execution, precision)
     try:
         restored = tf.train.Checkpoint(network=network.dense).read(weights_path)
@@ -228,8 +229,12 @@ def remove_weights(run_dir: str | pathlib.Path, name: str) -> None:
     shutil.rmtree(pathlib.Path(run_dir) / name, ignore_errors=True)
 
 
-def _find_weights(run_dir: pathlib.Path, weights: str) -> str:
-    """Returns the path of what `load_model` reads. Raises ValueError where there is none."""
+def find_weights(run_dir: pathlib.Path, weights: str) -> str:
+    """Returns the path of what `load_model` reads, without what follows `weights` in the names.
+
+    Raises:
+        ValueError: no such weights.
+    """
     names = [weights] if weights else [BEST, LAST]
     for name in names:
         if (run_dir / name / "weights.index").is_file():

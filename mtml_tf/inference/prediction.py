@@ -1,18 +1,18 @@
-"""From a trained model to files: scenes of a data folder, or scans of one's own."""
+"""From a trained model to the files of a scan of one's own."""
 
 import dataclasses
 import json
 import math
 import pathlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from absl import logging
 from scipy import spatial
 
-from mtml_tf import files, program, timing
+from mtml_tf import files, timing
 from mtml_tf.classes import ClassSet
-from mtml_tf.data.records import DataFolder
 from mtml_tf.drawing.pictures import instance_colors
 from mtml_tf.drawing.view import scan_view
 from mtml_tf.drawing.view_html import plotly_script, write_view
@@ -22,7 +22,7 @@ from mtml_tf.scans.scan_file import ScanFile, read_labelled_scan
 from mtml_tf.scans.voxels import devoxelize, mean_on_voxels, on_vertices, voxelize
 from mtml_tf.scene import Instance, Scene, VoxelScene
 from mtml_tf.scoring.benchmark_format import write_predictions
-from mtml_tf.scoring.folders import PREDICTIONS
+from mtml_tf.scoring.folders import PREDICTIONS, SETTINGS
 from mtml_tf.scoring.summary import best_instances, summarize
 from mtml_tf.segmentation.scores import normalized
 
@@ -75,7 +75,7 @@ def segment_voxels(
 ) -> list[Instance]:
     """Segments a scan on voxels that are there already; see `segment_scan`."""
     values = predict_views(scene, voxel_scene, model, num_views)
-    return _on_scan(model.segment_values(voxel_scene, values), voxel_scene)
+    return on_scan(model.segment_values(voxel_scene, values), voxel_scene)
 
 
 def predict_views(scene: Scene, voxel_scene: VoxelScene, model: Model, num_views: int) -> Values:
@@ -124,88 +124,25 @@ def predict_views(scene: Scene, voxel_scene: VoxelScene, model: Model, num_views
     )
 
 
-def _on_scan(instances: list[Instance], voxel_scene: VoxelScene) -> list[Instance]:
+def on_scan(instances: list[Instance], voxel_scene: VoxelScene) -> list[Instance]:
+    """Brings instances from the voxels of a scan to its vertices."""
     with timing.stage("onto the vertices"):
         return [on_vertices(instance, voxel_scene) for instance in instances]
 
 
-def predict_split(
-    model: Model,
-    data_dir: str | pathlib.Path,
-    split: str,
-    output_dir: str | pathlib.Path,
-    overwrite: bool = False,
-) -> list[timing.Seconds]:
-    """Segments every scene of a split and writes the instances in benchmark format.
+@dataclasses.dataclass(frozen=True)
+class ScanOutput:
+    """What is written of a scan.
 
-    Args:
-        model: a trained model.
-        data_dir: a data folder.
-        split: one of its splits.
-        output_dir: folder of the predictions; appears whole or not at all.
-        overwrite: replace a folder that exists.
-
-    Returns:
-        The seconds of each stage, scene by scene.
+    Attributes:
+        extras: the extras (see `predict_scan`) too.
+        html: among them the page, which needs plotly.
+        compact: compact masks in place of the benchmark's text.
     """
-    folder = DataFolder(data_dir)
-    entries = folder.entries(split)
-    times = []
-    with files.writing_folder(output_dir, overwrite, PREDICTIONS) as output:
-        for entry in program.progress(entries, "scenes"):
-            with timing.recording() as seconds:
-                with timing.stage("read the record"):
-                    scene = folder.scene(entry)
-                instances = _on_scan(model.segment(scene), scene)
-                with timing.stage("write the masks"):
-                    write_predictions(output, scene.name, instances, scene.num_vertices)
-            times.append(seconds)
-    return times
 
-
-def predict_scans(
-    model: Model,
-    scans: Mapping[pathlib.Path, ScanFile],
-    overwrite: bool = False,
-    extras: bool = True,
-    html: bool = True,
-    num_views: int = 1,
-) -> Iterator[tuple[pathlib.Path, int, timing.Seconds]]:
-    """Segments scans one after another, each as `predict_scan` does; goes on after a bad one.
-
-    Args:
-        model: a trained model.
-        scans: by the folders for what is found (see `scan_file.output_folders`), each of which
-            appears whole or not at all.
-        overwrite: replace folders that exist.
-        extras: write the extras too.
-        html: with the pages.
-        num_views: see `segment_scan`.
-
-    Yields:
-        For each scan its folder, how many instances there are, and the seconds of each stage.
-
-    Raises:
-        ValueError: at the end, which scans could not be segmented; why, is logged.
-        ImportError: see `predict_scan`.
-    """
-    failed = []
-    for folder, scan_file in program.progress(scans.items(), "scans", len(scans)):
-        try:
-            found = predict_scan(model, scan_file, folder, overwrite, extras, html, num_views)
-        except (ValueError, OSError, MemoryError) as error:
-            if len(scans) == 1:
-                raise
-            logging.error("%s", str(error) or f"{scan_file.path}: {type(error).__name__}")
-            failed.append(scan_file.path)
-        else:
-            yield folder, *found
-    if failed:
-        raise ValueError(
-            f"mend {', '.join(failed)} and give them alone: expected {len(scans)} scans to be "
-            f"segmented, found {len(failed)} that could not be (the log tells why, the others are "
-            "written)"
-        )
+    extras: bool = True
+    html: bool = True
+    compact: bool = False
 
 
 def predict_scan(
@@ -213,9 +150,9 @@ def predict_scan(
     scan_file: ScanFile,
     output_dir: str | pathlib.Path,
     overwrite: bool = False,
-    extras: bool = True,
-    html: bool = True,
+    written: ScanOutput = ScanOutput(),
     num_views: int = 1,
+    settings: Mapping[str, Any] | None = None,
 ) -> tuple[int, timing.Seconds]:
     """Segments one scan and writes what was found.
 
@@ -230,9 +167,9 @@ def predict_scan(
         scan_file: the scan.
         output_dir: appears whole or not at all.
         overwrite: replace a folder that exists.
-        extras: write the extras too.
-        html: with the page, which needs plotly.
+        written: what of it is written.
         num_views: see `segment_scan`.
+        settings: what it is predicted by, to be written beside it.
 
     Returns:
         How many instances there are, and the seconds of each stage.
@@ -245,7 +182,7 @@ def predict_scan(
         timing.recording() as seconds,
         files.writing_folder(output_dir, overwrite, PREDICTIONS) as output,
     ):
-        if extras and html:
+        if written.extras and written.html:
             with timing.stage("import plotly"):
                 plotly_script()
         with timing.stage("read the scan"):
@@ -255,11 +192,14 @@ def predict_scan(
         if not instances:
             logging.info("scan %s: 0 instances: %s", given.name, _why_nothing(metric, model))
         with timing.stage("write the masks"):
-            write_predictions(output, given.name, instances, len(given.vertices))
-        if extras:
+            count = len(given.vertices)
+            write_predictions(output, given.name, instances, count, written.compact)
+            if settings is not None:
+                files.write_text(output / SETTINGS, json.dumps(settings, indent=1) + "\n")
+        if written.extras:
             with timing.stage("write the extras"):
                 _write_extras(output, given, instances, model.config.classes)
-        if extras and html:
+        if written.extras and written.html:
             with timing.stage("write the page"):
                 view = scan_view(metric, instances, model.config.classes)
                 write_view(output / f"{given.name}.html", view)

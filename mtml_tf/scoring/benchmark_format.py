@@ -35,6 +35,7 @@ def write_predictions(
     instances: Sequence[Instance],
     num_vertices: int,
     compact: bool = False,
+    overwrite: bool = False,
 ) -> None:
     """Adds a scene to a folder of predictions.
 
@@ -46,6 +47,7 @@ def write_predictions(
         instances: with vertex rows as indices; written in their order.
         num_vertices: number of vertices of the scan.
         compact: write `<scene>.masks`.
+        overwrite: replace a scene that is there, by the same form.
 
     Raises:
         ValueError: a scene name that cannot name a file in this format, a scene that is there
@@ -56,14 +58,14 @@ def write_predictions(
         raise ValueError(
             f"{folder}: expected a scene name without spaces and slashes, found '{scene_name}'"
         )
-    if has_predictions(folder, scene_name):
+    if has_predictions(folder, scene_name) and not overwrite:
         raise ValueError(
             f"{prediction_path(folder, scene_name)}: expected each scene once, found the file "
             "already there"
         )
     if compact:
         path = folder / f"{scene_name}{compact_masks.SUFFIX}"
-        compact_masks.write_masks(path, instances, num_vertices)
+        compact_masks.write_masks(path, instances, num_vertices, overwrite)
         return
     (folder / MASK_FOLDER).mkdir(parents=True, exist_ok=True)
     for name, content in encode_predictions(scene_name, instances, num_vertices):

@@ -49,6 +49,35 @@ PREDICTIONS = files.FolderKind(
 )
 
 
+def check_may_predict(folder: str | pathlib.Path, overwrite: bool) -> None:
+    """Checks that a folder may get the scenes of a split; for before long work.
+
+    Raises:
+        ValueError: it holds something else than predictions, or `overwrite` is False and it does
+            not tell what they were predicted by.
+    """
+    files.check_folder(folder)
+    if overwrite and os.path.isdir(folder) and os.listdir(folder):
+        PREDICTIONS.check(folder)
+    elif not pathlib.Path(folder, SETTINGS).is_file():
+        files.check_may_replace(folder, overwrite, PREDICTIONS)
+
+
+def remove_predictions(folder: pathlib.Path) -> None:
+    """Empties a folder of predictions; one that is killed meanwhile leaves no scene in part.
+
+    Raises:
+        ValueError: there is something else in it; nothing is removed then.
+    """
+    if not any(folder.iterdir()):
+        return
+    PREDICTIONS.check(folder)
+    paths = [path for path in folder.rglob("*") if not path.is_dir()]
+    # Lists before their masks, and the settings last.
+    for path in sorted(paths, key=lambda path: (path.name == SETTINGS, len(path.parts))):
+        path.unlink()
+
+
 def evaluate_folder(
     prediction_dir: str | pathlib.Path,
     ground_truth_dir: str | pathlib.Path,
