@@ -23,7 +23,7 @@ from mtml_tf.scans.voxels import on_vertices
 from mtml_tf.scene import Instance, VoxelScene
 from mtml_tf.scoring.average_precision import ApTable
 from mtml_tf.scoring.benchmark_format import write_predictions
-from mtml_tf.scoring.folders import evaluate_folder
+from mtml_tf.scoring.folders import evaluate_folder, is_complete
 from mtml_tf.segmentation import baselines
 
 Array = np.ndarray
@@ -106,7 +106,7 @@ class Workplace:
         output_dir = self._claim_predictions(
             name, split, run_dir=run_dir, settings=" ".join(settings)
         )
-        if not output_dir.exists():
+        if not is_complete(output_dir):
             run_program(
                 *("-m", "mtml_tf.predict", f"--run_dir={run_dir}", f"--data_dir={self.data_dir}"),
                 *(f"--split={split}", f"--output_dir={output_dir}", *settings),

@@ -116,6 +116,24 @@ def test_predictions_in_both_forms_are_refused(write, tmp_path):
         evaluate_folder(found, truth, CLASSES)
 
 
+def test_predictions_that_were_ended_or_failed_are_told(write, warnings):
+    found, truth = write("room")
+    assert folders.is_complete(found)
+    assert not folders.is_complete(found / "none")
+    (found / folders.SETTINGS).write_text("{}")
+    report = found / folders.REPORT
+    for text in (None, '{"val": {"scenes": {"hall": {"status": "failed", "reasons": ["x"]}}}}'):
+        if text:
+            report.write_text(text)
+        assert not folders.is_complete(found)
+        evaluate_folder(found, truth, CLASSES, 10)
+        assert warnings.pop().startswith(f"{found}: predicting was ended, or failed for some sc")
+    report.write_text('{"val": {"scenes": {"failed": {"status": "predicted", "reasons": []}}}}')
+    assert folders.is_complete(found)
+    evaluate_folder(found, truth, CLASSES, 10)
+    assert warnings == []
+
+
 def test_what_a_killed_process_leaves_belongs_to_predictions(write):
     found, _ = write("room")
     (found / "predicted_masks" / ".hall_000.txt.x9_y").touch()

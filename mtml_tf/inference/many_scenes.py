@@ -22,6 +22,8 @@ from mtml_tf.inference.model_source import ModelSource
 from mtml_tf.scans.scan_file import ScanFile
 from mtml_tf.scoring.benchmark_format import has_predictions, write_predictions
 from mtml_tf.scoring.folders import (
+    FAILED,
+    PREDICTED,
     PREDICTIONS,
     REPORT,
     SETTINGS,
@@ -29,7 +31,6 @@ from mtml_tf.scoring.folders import (
     remove_predictions,
 )
 
-PREDICTED, FAILED = "predicted", "failed"
 THIS_PROCESS = Engine(num_workers=1)
 
 

@@ -22,6 +22,7 @@ from mtml_tf.scoring.explain import Explanation, explain_nothing, explain_scene
 
 # In a folder with the scenes of a split: what they were predicted by, and what became of each.
 SETTINGS, REPORT = "predictions.json", "report.json"
+PREDICTED, FAILED = "predicted", "failed"
 
 
 def _is_predicted(path: pathlib.Path) -> bool:
@@ -61,6 +62,18 @@ def check_may_predict(folder: str | pathlib.Path, overwrite: bool) -> None:
         PREDICTIONS.check(folder)
     elif not pathlib.Path(folder, SETTINGS).is_file():
         files.check_may_replace(folder, overwrite, PREDICTIONS)
+
+
+def is_complete(folder: str | pathlib.Path) -> bool:
+    """Whether a folder has the predictions of all scenes: predicting did not end before, or fail.
+
+    Raises:
+        ValueError: a report that can't be read.
+    """
+    settings, report = pathlib.Path(folder, SETTINGS), pathlib.Path(folder, REPORT)
+    if not settings.exists():  # then it appeared whole
+        return settings.parent.exists()
+    return report.exists() and f'"status": "{FAILED}"' not in files.read_text(report)
 
 
 def remove_predictions(folder: pathlib.Path) -> None:
@@ -176,6 +189,12 @@ def _read_scenes(
         truths.keys() - predicted.keys(),
     )
     _warn("prediction files have no ground truth", predicted.keys() - truths.keys())
+    if not is_complete(prediction_dir):
+        logging.warning(
+            "%s: predicting was ended, or failed for some scenes; the same command of predict goes "
+            "on with it",
+            prediction_dir,
+        )
     unknown_ids: set[int] = set()
     for name in program.progress(sorted(truths), "scenes"):
         ids = read_ground_truth(truths[name])
