@@ -24,7 +24,13 @@ from mtml_tf.rooms import making
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 # Two books, so that two processes share the work. Each is run through in this order in a folder of
 # its own; pages that are in neither come at the end of the first.
-FIRST_PAGES = ("README.md", "docs/README.md", "docs/own_data.md", "docs/scannet.md")
+FIRST_PAGES = (
+    "README.md",
+    "docs/README.md",
+    "docs/own_data.md",
+    "docs/scale.md",
+    "docs/scannet.md",
+)
 SECOND_BOOK = (
     "docs/rooms.md",
     "docs/results.md",

@@ -21,11 +21,14 @@ from documented_commands import (
 )
 from documented_data import opened
 
-from mtml_tf import config
+from mtml_tf import config, engines
 from mtml_tf.classes import read_classes
 
 # Flags of other programs (docker, pip, tensorboard), and those that every program of absl has.
 OTHER_FLAGS = {"build-arg", "gpus", "rm", "user", "no-deps", "logdir"}
+# Options of Apache Beam.
+OTHER_FLAGS |= {"runner", "parallelism", "flink_master", "environment_type"}
+OTHER_FLAGS |= {"direct_running_mode", "direct_num_workers"}
 OTHER_FLAGS |= {"flagfile", "helpfull", "verbosity"}
 
 COMMANDS, _ = read_books()
@@ -60,6 +63,7 @@ def test_every_flag_that_is_named_is_one_of_a_program(page):
         flags |= set(re.findall(r'DEFINE_\w+\(\s*"(\w+)"', source.read_text()))
     for name in ("Network", "Loss", "Data", "Train", "Segment"):
         flags |= {field.name for field in dataclasses.fields(getattr(config, f"{name}Config"))}
+    flags |= {field.name for field in dataclasses.fields(engines.Engine)}
     named = set(re.findall(r"(?<![\w-])--(\w[\w-]*)", (ROOT / page).read_text()))
     assert named - flags - {f"no{flag}" for flag in flags} == set()
 
