@@ -86,13 +86,14 @@ def folder_of(path, record):
     return path
 
 
-def test_predictions_on_vertices_are_shown_on_the_scan_or_on_voxels(tmp_path):
+@pytest.mark.parametrize("compact", [False, True])
+def test_predictions_on_vertices_are_shown_on_the_scan_or_on_voxels(tmp_path, compact):
     record, mesh = scanned(box_scene(1))
     folder = folder_of(tmp_path / "data", record)
     scan.write_scan(tmp_path / "scan.ply", mesh)
     members = np.flatnonzero(record.instance_ids[record.vertex_to_voxel] == 1).astype(np.int32)
     found = Instance(int(record.semantic_ids[members[0] // 2]), 0.8, members)
-    write_predictions(tmp_path / "found", record.name, [found], record.num_vertices)
+    write_predictions(tmp_path / "found", record.name, [found], record.num_vertices, compact)
     settings = {"prediction_dir": tmp_path / "found", "min_vertices": 1}
     voxels = viewing.view_record(folder, "val", **settings)
     points = viewing.view_record(folder, "val", scan_path=tmp_path / "scan.ply", **settings)
