@@ -59,10 +59,12 @@ def blocks_contest(size: RoomSize) -> Contest:
 
 def difference_of_blocks(contest: Contest, whole: Values, in_blocks: Values) -> Row:
     """Compares the values: largest difference to largest value, of all that there are."""
+    if [a is None for a in whole] != [b is None for b in in_blocks]:
+        raise ValueError(f"{contest.case}: expected the same kinds of values, found others")
     differences = [
         float(np.abs(a - b).max() / np.abs(a).max())
         for a, b in zip(whole, in_blocks, strict=True)
-        if not (a is None and b is None)
+        if a is not None and b is not None
     ]
     return Row(
         f"{contest.what}, difference",
