@@ -7,7 +7,7 @@ import platform
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterable, Iterator, Sized
+from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
 from typing import TypeVar
 
 import tqdm
@@ -52,27 +52,46 @@ def run(main: Callable[[], None], required: Iterable[str] = ()) -> None:
     sys.exit(DONE)
 
 
-def _parse_flags(required: Iterable[str]) -> None:
-    """Parses `sys.argv`; exits 0 after --help, 2 where the flags are wrong."""
-    app.define_help_flags()
+def parse_flags(
+    values: flags.FlagValues, arguments: Sequence[str], required: Iterable[str] = ()
+) -> None:
+    """Gives flags the values that are typed.
+
+    Args:
+        values: the flags.
+        arguments: what is typed, the program's name first.
+        required: names of the flags without which it can't run.
+
+    Raises:
+        flags.Error: a flag that is not known or has no such value, a file of flags that can't be
+            read, anything that is no flag, or a flag that is missing.
+    """
     try:
-        rest = flags.FLAGS(sys.argv)[1:]
-        problems = [f"expected flags only (--name=value), found '{rest[0]}'"] if rest else []
-        problems += [
-            f"--{name} is required" for name in required if flags.FLAGS[name].value in (None, "")
-        ]
-        if problems:
-            raise flags.Error("; ".join(problems))
-    except SystemExit:  # absl leaves with 1 after printing the help
-        sys.exit(DONE)
+        rest = values(arguments)[1:]
     except (flags.Error, OSError, UnicodeDecodeError) as error:
-        told: object = error
         unread = error if isinstance(error, UnicodeDecodeError) else error.__context__
         if isinstance(unread, OSError):
             told = f"{unread.filename}: expected a file of flags, found: {unread.strerror}"
         elif isinstance(unread, UnicodeDecodeError):
             told = f"expected a file of flags in UTF-8, found: {unread}"
-        print(f"{sys.argv[0]}: {told}; --helpfull lists the flags", file=sys.stderr)
+        else:
+            told = str(error)
+        raise flags.Error(told) from error
+    problems = [f"expected flags only (--name=value), found '{rest[0]}'"] if rest else []
+    problems += [f"--{name} is required" for name in required if values[name].value in (None, "")]
+    if problems:
+        raise flags.Error("; ".join(problems))
+
+
+def _parse_flags(required: Iterable[str]) -> None:
+    """Parses `sys.argv`; exits 0 after --help, 2 where the flags are wrong."""
+    app.define_help_flags()
+    try:
+        parse_flags(flags.FLAGS, sys.argv, required)
+    except SystemExit:  # absl leaves with 1 after printing the help
+        sys.exit(DONE)
+    except flags.Error as error:
+        print(f"{sys.argv[0]}: {error}; --helpfull lists the flags", file=sys.stderr)
         sys.exit(WRONG_USAGE)
 
 
