@@ -141,7 +141,7 @@ def _damage(content: bytes, others: Sequence[bytes], rng: random.Random) -> byte
 def fault_of(error: BaseException, folder: pathlib.Path) -> str:
     """Returns what is wrong with an error as one sentence for a user; empty where nothing is."""
     text = str(error)
-    if str(folder) not in text:
+    if str(folder) not in text and not isinstance(error, flags.Error):  # which names the flag
         return "names no file"
     if len(text.splitlines()) > 1 or not all(c.isprintable() for c in text):
         return "is not one printable line"

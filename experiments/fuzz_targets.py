@@ -147,7 +147,9 @@ def _predictions(file: str) -> Callable[[Path], list[bytes]]:
         ]
         benchmark_format.write_predictions(folder, _NAME, instances, _NUM_VERTICES)
         content = (folder / file).read_bytes()
-        return [content, content.replace(b"\n", b"\r\n"), content.replace(b"\n", b".0\n")]
+        return [content, content.replace(b"\n", b"\r\n"), content.replace(b"\n", b" \n")][
+            : 3 if file == _MASK else 1
+        ]
 
     return prepare
 
@@ -254,7 +256,7 @@ def _grids(file: str) -> Callable[[Path], list[bytes]]:
 
 def _write_flags(folder: Path) -> list[bytes]:
     run = "--seed=3\n--width=0.5\n--noflips\n--dilations=7,7\n# a comment\n--strategy=default\n"
-    return [run.encode(), b"--bandwidths=0.6,1.0\n--alpha_label=1\n--epochs=3\n"]
+    return [run.encode(), b"--alpha_label=1\n--epochs=3\n--decay=cosine\n"]
 
 
 _FLAGS = flags.FlagValues()

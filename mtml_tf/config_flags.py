@@ -9,6 +9,8 @@ from typing import Any, TypeVar
 
 from absl import flags
 
+from mtml_tf import files
+
 Config = TypeVar("Config")
 
 # Fields of SegmentConfig that come from the training scenes and are kept with the model.
@@ -60,7 +62,7 @@ def read(
     try:
         return config_class(**{**read_given(config_class, leave_out, flag_values), **given})
     except (ValueError, TypeError) as error:
-        raise flags.Error(str(error)) from error
+        raise flags.Error(files.shown(str(error))) from error
 
 
 def read_given(
@@ -79,7 +81,7 @@ def read_given(
             try:
                 value = tuple(part_kind(part) for part in value)
             except ValueError as error:
-                raise flags.Error(f"--{name}: {error}") from error
+                raise flags.Error(f"--{name}: {files.shown(str(error))}") from error
         values[name] = value
     return values
 

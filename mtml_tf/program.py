@@ -19,6 +19,7 @@ Item = TypeVar("Item")
 
 DONE, FAILED, WRONG_USAGE = 0, 1, 2
 _INTERVAL_S = 10.0
+_SHOWN = 1000  # characters of an error in flags
 RUN_FLAGS = "flags.cfg"  # in a run folder, the flags of its last start
 
 
@@ -68,6 +69,8 @@ def parse_flags(
     """
     try:
         rest = values(arguments)[1:]
+    except RecursionError as error:  # while it looked for the flag that this one resembles most
+        raise flags.Error("expected flags of the program, found a very long name") from error
     except (flags.Error, OSError, UnicodeDecodeError) as error:
         unread = error if isinstance(error, UnicodeDecodeError) else error.__context__
         if isinstance(unread, OSError):
@@ -76,8 +79,10 @@ def parse_flags(
             told = f"expected a file of flags in UTF-8, found: {unread}"
         else:
             told = str(error)
-        raise flags.Error(told) from error
-    problems = [f"expected flags only (--name=value), found '{rest[0]}'"] if rest else []
+        raise flags.Error(files.shown(told, _SHOWN)) from error
+    problems = (
+        [f"expected flags only (--name=value), found '{files.shown(rest[0])}'"] if rest else []
+    )
     problems += [f"--{name} is required" for name in required if values[name].value in (None, "")]
     if problems:
         raise flags.Error("; ".join(problems))

@@ -26,6 +26,7 @@ from typing import Any
 import numpy as np
 from absl import logging
 
+from mtml_tf import arrays, files
 from mtml_tf.classes import SCANNET20
 from mtml_tf.scans.semantic_input import best_classes, softmax
 from mtml_tf.scene import VoxelScene
@@ -38,6 +39,8 @@ SEMANTIC = (GROUND_TRUTH, PREDICTED)
 
 _LABELS, _INSTANCES, _SCORES = "{}_seg.hdf5", "{}_inst.hdf5", "{}_h_pred.hdf5"
 _MOST_NAMED = 5  # of many scenes, so many are named
+_MOST_RATIO = 1100  # deflate makes a thousandth of zeros, and no less
+_MOST_SIZE = 1 << 16  # voxels along an axis; what a record of a data folder holds
 _GRID, _SCORE_ROWS, _SCORE_PLACES = "voxel_grid", "h_pred_compact", "h_pred_idx"
 
 
@@ -250,6 +253,11 @@ def _read_scores(path: pathlib.Path) -> tuple[Array, Array]:
             f"and a column for each of ScanNet's classes, found shape {list(scores.shape)}"
         )
     coordinates = _whole_numbers(path, _SCORE_PLACES, places)
+    if coordinates.max() >= _MOST_SIZE:
+        raise ValueError(
+            f"{path}: expected at most {_MOST_SIZE} voxels along each axis, found voxel "
+            f"{coordinates.max()} in {_SCORE_PLACES}"
+        )
     order = np.lexsort(coordinates.T[::-1])
     coordinates = coordinates[order]
     twice = np.flatnonzero((coordinates[1:] == coordinates[:-1]).all(axis=1))
@@ -271,24 +279,52 @@ def _read_datasets(path: pathlib.Path, names: Sequence[str]) -> list[Array]:
         raise ValueError(f"{path}: expected an HDF5 file, found no such file")
     try:
         with h5py.File(path, "r") as file:
-            return [_read_dataset(path, file.get(name), name, list(file)) for name in names]
+            return [_read_dataset(path, file, name) for name in names]
     # h5py tells damage by errors of many kinds.
-    except (OSError, RuntimeError, KeyError) as error:
-        raise ValueError(f"{path}: expected a readable HDF5 file, found: {error}") from error
+    except (OSError, RuntimeError, KeyError, TypeError, OverflowError) as error:
+        found = files.shown(str(error))
+        raise ValueError(f"{path}: expected a readable HDF5 file, found: {found}") from error
 
 
-def _read_dataset(path: pathlib.Path, dataset: Any, name: str, present: Sequence[str]) -> Array:
+def _read_dataset(path: pathlib.Path, file: Any, name: str) -> Array:
+    """Returns an array of numbers of an open HDF5 file.
+
+    Raises:
+        ValueError: none of this name, or one of something else, that lies in another file, or that
+            has more values than so many bytes can hold.
+    """
+    import h5py
+
+    dataset = file.get(name)
     kind = getattr(getattr(dataset, "dtype", None), "kind", "")
     if not kind:
-        raise ValueError(f"{path}: expected the dataset '{name}', found {sorted(present)}")
+        found = files.shown(sorted(file))
+        raise ValueError(f"{path}: expected the dataset '{name}', found {found}")
     if kind not in "iufb":
-        raise ValueError(f"{path}: expected numbers in '{name}', found {dataset.dtype}")
+        raise ValueError(
+            f"{path}: expected numbers in '{name}', found {files.shown(str(dataset.dtype))}"
+        )
+    link = file.get(name, getlink=True)
+    if not isinstance(link, h5py.HardLink) or dataset.external or dataset.is_virtual:
+        raise ValueError(
+            f"{path}: expected the numbers of '{name}' in this file, found that they lie in another"
+        )
+    most = min(dataset.id.get_storage_size(), path.stat().st_size)
+    most *= _MOST_RATIO if dataset.chunks else 1
+    sizes = [
+        math.prod(shape or ()) * dataset.dtype.itemsize for shape in (dataset.shape, dataset.chunks)
+    ]
+    if dataset.shape is None or max(sizes[0], sizes[1] if dataset.chunks else 0) > most:
+        raise ValueError(
+            f"{path}: expected {sizes[0]} bytes of '{name}' [{files.shown(dataset.shape)}], found "
+            f"a file that holds {most} at most; it is cut short or damaged"
+        )
     return np.asarray(dataset[()])
 
 
 def _whole_numbers(path: pathlib.Path, name: str, values: Array) -> Array:
     """Returns int64; raises ValueError for anything but whole numbers from 0 to 2**31 - 1."""
-    wrong = ~((values >= 0) & (values < 1 << 31) & (values == np.floor(values)))
+    wrong = ~((values >= 0) & (values < 1 << 31) & arrays.are_whole(values))
     if wrong.any():
         raise ValueError(
             f"{path}: expected whole numbers from 0 up in {name}, found {values[wrong][0]}"

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from mtml_tf import files
+from mtml_tf import arrays, files
 from mtml_tf.scans.ply_header import (
     MAX_HEADER_BYTES,
     NAMES,
@@ -184,7 +184,8 @@ def _parse_ascii(path: pathlib.Path, body: bytes) -> bytes:
         return np.array(body.split(), dtype=np.float64).tobytes()
     except ValueError as error:
         raise ValueError(
-            f"{path}: expected numbers after the header of an ascii PLY, found otherwise ({error})"
+            f"{path}: expected numbers after the header of an ascii PLY, found otherwise "
+            f"({files.shown(str(error))})"
         ) from error
 
 
@@ -332,7 +333,7 @@ def _list_length(
             f"the end of the file in row {row}",
         )
     value = np.frombuffer(body, item.count_dtype, 1, offset)[0]
-    if not (value >= 0 and value == np.floor(value)):
+    if not (value >= 0 and arrays.are_whole(value)):
         raise ValueError(
             f"{path}: expected a length of the list '{item.name}' in row {row} of "
             f"'{element.name}', found {value}"
@@ -355,13 +356,15 @@ def _cast(
     """Returns the values as `dtype`; integers of an ascii file must fit their declared type."""
     if values.dtype.kind == "f" and declared.kind in "iu" and values.size:
         info = np.iinfo(declared)
-        fits = (values >= info.min) & (values <= info.max) & (values == np.floor(values))
+        fits = (values >= info.min) & (values <= info.max) & arrays.are_whole(values)
         if not fits.all():
             raise ValueError(
                 f"{path}: expected integers from {info.min} to {info.max} for '{name}', found "
                 f"{values[~fits][0]:g}"
             )
-    return values.astype(dtype)
+    # Too large for 32 bits is infinite, which readers refuse like NaN.
+    with np.errstate(over="ignore", invalid="ignore"):
+        return values.astype(dtype)
 
 
 def _triangulate(lengths: np.ndarray, corners: np.ndarray) -> np.ndarray:
