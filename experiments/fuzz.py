@@ -84,7 +84,7 @@ _PACKED = [
 ]
 # Of the table that a child process fills.
 _COLUMNS = ("inputs", "accepted", "refused", "untyped", "warnings", "slowest ms", "memory MiB")
-_INPUTS, _ACCEPTED, _REFUSED, _UNTYPED, _WARNINGS, _SLOWEST, _MEMORY = range(len(_COLUMNS))
+INPUTS, ACCEPTED, REFUSED, UNTYPED, WARNINGS, SLOWEST, MEMORY = range(len(_COLUMNS))
 _LONGEST_MESSAGE = 2000  # characters
 _MOST_BYTES = 1 << 17  # of an input
 FILES = "files"
@@ -166,26 +166,26 @@ class Trial:
     def __call__(self, content: bytes) -> None:
         """Tries one input."""
         self._path.write_bytes(content)
-        column, wrong = _ACCEPTED, ""
+        column, wrong = ACCEPTED, ""
         begin = time.process_time()
         signal.setitimer(signal.ITIMER_REAL, self._seconds)
         try:
             self._target.read(self._folder)
         except self._target.refusals as error:
-            column, wrong = _REFUSED, fault_of(error, self._folder)
+            column, wrong = REFUSED, fault_of(error, self._folder)
             if wrong:
                 self._note(content, error, wrong)
         except Warning as error:
-            column, wrong = _WARNINGS, "is a warning"
+            column, wrong = WARNINGS, "is a warning"
             self._note(content, error, wrong)
         except (Exception, SystemExit, _TooLongError) as error:
             wrong = "is no ValueError"
             self._note(content, error, wrong)
         finally:
             signal.setitimer(signal.ITIMER_REAL, 0)
-        self.counts[_SLOWEST] = max(self.counts[_SLOWEST], 1000 * (time.process_time() - begin))
-        self.counts[_INPUTS] += 1
-        self.counts[_UNTYPED if wrong and column != _WARNINGS else column] += 1
+        self.counts[SLOWEST] = max(self.counts[SLOWEST], 1000 * (time.process_time() - begin))
+        self.counts[INPUTS] += 1
+        self.counts[UNTYPED if wrong and column != WARNINGS else column] += 1
 
     def _note(self, content: bytes, error: BaseException, wrong: str) -> None:
         frames = [f for f in traceback.extract_tb(error.__traceback__) if "mtml_tf" in f.filename]
@@ -214,10 +214,10 @@ def _run_target(name: str, counts: Any, folder: pathlib.Path, seconds: float, op
     trial = Trial(targets[name], folder / FILES, counts, options["max_input_seconds"])
     for seed in trial.seeds:
         trial(seed)
-    if counts[_ACCEPTED] != len(trial.seeds):
-        counts[_UNTYPED] += 1
+    if counts[ACCEPTED] != len(trial.seeds):
+        counts[UNTYPED] += 1
         trial.faults["a valid file is refused"] = trial.seeds[0], ""
-    counts[_SLOWEST] = 0.0
+    counts[SLOWEST] = 0.0
     pathlib.Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
     before = _memory_mib("VmRSS")
     most = int((_memory_mib("VmSize") + options["max_memory_mb"]) * 2**20)
@@ -227,8 +227,8 @@ def _run_target(name: str, counts: Any, folder: pathlib.Path, seconds: float, op
     def try_input(content: bytes) -> None:
         if len(content) <= _MOST_BYTES:
             trial(content)
-        if counts[_INPUTS] % 64 == 0 or len(trial.faults) > len(told):
-            counts[_MEMORY] = max(0.0, _memory_mib("VmHWM") - before)
+        if counts[INPUTS] % 64 == 0 or len(trial.faults) > len(told):
+            counts[MEMORY] = max(0.0, _memory_mib("VmHWM") - before)
         for key in trial.faults.keys() - told:
             told.add(key)
             content, message = trial.faults[key]
@@ -304,7 +304,7 @@ def run_targets(
             process.start()
             process.join()
             if process.exitcode:
-                counts[_UNTYPED] += 1
+                counts[UNTYPED] += 1
                 targets = importlib.import_module("experiments.fuzz_targets").TARGETS
                 path = pathlib.Path(folder, FILES, targets[name].file)
                 saved = _save(options["output_dir"], name, path.read_bytes())
@@ -312,6 +312,13 @@ def run_targets(
                     f"{name}: the process ended with {process.exitcode}; {saved}", file=sys.stderr
                 )
         yield name, list(counts)
+
+
+def chosen(names: Sequence[str], targets: Mapping[str, Any]) -> list[str]:
+    """Returns the names, all targets where there are none. Raises ValueError for an unknown one."""
+    if unknown := [name for name in names if name not in targets]:
+        raise ValueError(f"--targets: expected some of {list(targets)}, found '{unknown[0]}'")
+    return list(names or targets)
 
 
 def _print_row(name: str, row: Sequence[object]) -> None:
@@ -333,9 +340,7 @@ def main() -> None:
             from experiments.fuzz_targets import TARGETS
     else:
         from experiments.fuzz_targets import TARGETS
-    names = FLAGS.targets or list(TARGETS)
-    if unknown := [name for name in names if name not in TARGETS]:
-        raise ValueError(f"--targets: expected some of {list(TARGETS)}, found '{unknown[0]}'")
+    names = chosen(FLAGS.targets, TARGETS)
     _print_row("target", _COLUMNS)
     _print_row("---", ["---"] * len(_COLUMNS))
     table = {}
@@ -343,20 +348,18 @@ def main() -> None:
         table[name] = row
         _print_row(name, _told(row))
     total = [sum(column) for column in zip(*table.values(), strict=True)]
-    for column in (_SLOWEST, _MEMORY):
+    for column in (SLOWEST, MEMORY):
         total[column] = max(row[column] for row in table.values())
     _print_row("all", _told(total))
-    if total[_UNTYPED] or total[_WARNINGS]:
+    if total[UNTYPED] or total[WARNINGS]:
         raise ValueError(
             f"{FLAGS.output_dir}: expected every input to be read or refused, found "
-            f"{total[_UNTYPED] + total[_WARNINGS]:.0f} that were not; they are told above"
+            f"{total[UNTYPED] + total[WARNINGS]:.0f} that were not; they are told above"
         )
 
 
 def _told(row: Sequence[float]) -> list[str]:
-    return [f"{value:.0f}" for value in row[:_SLOWEST]] + [
-        f"{value:.1f}" for value in row[_SLOWEST:]
-    ]
+    return [f"{value:.0f}" for value in row[:SLOWEST]] + [f"{value:.1f}" for value in row[SLOWEST:]]
 
 
 _OPTIONS = (

@@ -261,14 +261,14 @@ def _write_flags(folder: Path) -> list[bytes]:
 
 _FLAGS = flags.FlagValues()
 _CONFIGS = (NetworkConfig, LossConfig, DataConfig, TrainConfig)
+for _config in _CONFIGS:
+    config_flags.define(_config, flag_values=_FLAGS)
 
 
 def _read_flags(folder: Path) -> object:
-    values = flags.FlagValues()
-    for config in _CONFIGS:
-        config_flags.define(config, flag_values=values)
-    program.parse_flags(values, ["program", f"--flagfile={folder / 'a.cfg'}"])
-    return [config_flags.read(config, flag_values=values) for config in _CONFIGS]
+    _FLAGS.unparse_flags()
+    program.parse_flags(_FLAGS, ["program", f"--flagfile={folder / 'a.cfg'}"])
+    return [config_flags.read(config, flag_values=_FLAGS) for config in _CONFIGS]
 
 
 def _model_json(folder: Path) -> list[bytes]:

@@ -29,6 +29,8 @@ _ORDER = r"""['"]fortran_order['"]\s*:\s*(True|False)"""
 # Python 2 wrote an L behind a number.
 _SHAPE = r"""['"]shape['"]\s*:\s*\(\s*((?:[0-9]{1,18}L?\s*,\s*)*(?:[0-9]{1,18}L?)?)\s*\)"""
 
+_HEADER = rf"\{{\s*(?:(?:{_DESCR}|{_ORDER}|{_SHAPE})\s*(?:,\s*|(?=\}}))){{3}}\}}\s*"
+
 
 def read_npy(path: str | pathlib.Path) -> Array:
     """Reads an array as numpy.save writes it.
@@ -105,7 +107,7 @@ def _read(file: BinaryIO, size: int) -> Array:
         dtype = np.dtype(descr)
     except TypeError:
         descr = ""
-    if not descr or not all(parts):
+    if not descr or not all(parts) or not re.fullmatch(_HEADER, header):
         raise ValueError(f"the header {files.shown(header.strip())}")
     promised = math.prod(shape) * dtype.itemsize
     left = size - file.tell()

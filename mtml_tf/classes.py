@@ -145,9 +145,9 @@ def read_classes(name_or_path: str | pathlib.Path) -> ClassSet:
         )
     try:
         # A byte order mark, which spreadsheets write, is not part of the header.
-        reader = csv.reader(io.StringIO(files.read_text(path), newline=""))
+        reader = csv.reader(io.StringIO(path.read_text(encoding="utf-8-sig"), newline=""))
         numbered = [(reader.line_num, row) for row in reader if row]
-    except csv.Error as error:
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise ValueError(
             f"{path}: expected text in UTF-8, 'id,name,kind', found {error}"
         ) from error

@@ -15,6 +15,7 @@ from typing import Any
 
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 _SHOWN_CHARACTERS = 160  # of what a file holds, in an error
+_MOST_OF_NAME = 200  # characters of a name that files hold; more is none on most disks
 _SHORT = reprlib.Repr()
 _SHORT.maxlist = _SHORT.maxtuple = _SHORT.maxset = _SHORT.maxdict = 40
 _SHORT.maxstring = _SHORT.maxother = _SHORT.maxlong = _SHOWN_CHARACTERS
@@ -74,10 +75,9 @@ def shown(found: object, most: int = _SHOWN_CHARACTERS) -> str:
 
 def is_inside(name: object) -> bool:
     """Whether what a file holds is the name of something in a folder, and of nothing outside it."""
-    if not isinstance(name, str) or not name.isprintable():
+    if not isinstance(name, str) or not name.isprintable() or len(name) > _MOST_OF_NAME:
         return False
-    parts = name.split("/")
-    return all(part not in ("", ".", "..") for part in parts)
+    return not {"", ".", ".."} & set(name.split("/"))
 
 
 def read_text(path: str | pathlib.Path, encoding: str = "utf-8-sig", errors: str = "strict") -> str:

@@ -19,6 +19,7 @@ Item = TypeVar("Item")
 
 DONE, FAILED, WRONG_USAGE = 0, 1, 2
 _INTERVAL_S = 10.0
+_LONGEST_NAME = 100  # characters of a flag with its dashes
 _SHOWN = 1000  # characters of an error in flags
 RUN_FLAGS = "flags.cfg"  # in a run folder, the flags of its last start
 
@@ -68,13 +69,17 @@ def parse_flags(
             read, anything that is no flag, or a flag that is missing.
     """
     try:
-        rest = values(arguments)[1:]
-    except RecursionError as error:  # while it looked for the flag that this one resembles most
-        raise flags.Error("expected flags of the program, found a very long name") from error
-    except (flags.Error, OSError, UnicodeDecodeError) as error:
+        typed = [arguments[0], *values.read_flags_from_files(list(arguments[1:]), force_gnu=False)]
+        names = [word.partition("=")[0] for word in typed[1:] if word.startswith("-")]
+        longest = max(names, key=len, default="")
+        if len(longest) > _LONGEST_NAME:  # absl would look for the flag that it resembles most
+            found = files.shown(longest, _LONGEST_NAME)
+            raise flags.Error(f"expected flags of the program, found '{found}'")
+        rest = values(typed)[1:]
+    except (flags.Error, OSError, ValueError) as error:
         unread = error if isinstance(error, UnicodeDecodeError) else error.__context__
         if isinstance(unread, OSError):
-            told = f"{unread.filename}: expected a file of flags, found: {unread.strerror}"
+            told = f"{files.shown(unread.filename)}: expected a file of flags, found: {unread.strerror}"
         elif isinstance(unread, UnicodeDecodeError):
             told = f"expected a file of flags in UTF-8, found: {unread}"
         else:

@@ -17,6 +17,7 @@ Axes are x, y, z (up). What the files leave open is decided so:
 - The grid is as large as in the files, filled up to even sizes.
 """
 
+import contextlib
 import dataclasses
 import math
 import pathlib
@@ -277,11 +278,18 @@ def _read_datasets(path: pathlib.Path, names: Sequence[str]) -> list[Array]:
 
     if not path.is_file():
         raise ValueError(f"{path}: expected an HDF5 file, found no such file")
+    with _damage_told(path):
+        file = h5py.File(path, "r")
+    with file:
+        return [_read_dataset(path, file, name) for name in names]
+
+
+@contextlib.contextmanager
+def _damage_told(path: pathlib.Path) -> Iterator[None]:
+    """Names the file where h5py finds it damaged, which it tells by errors of many kinds."""
     try:
-        with h5py.File(path, "r") as file:
-            return [_read_dataset(path, file, name) for name in names]
-    # h5py tells damage by errors of many kinds.
-    except (OSError, RuntimeError, KeyError, TypeError, OverflowError) as error:
+        yield
+    except (OSError, RuntimeError, KeyError, TypeError, ValueError, OverflowError) as error:
         found = files.shown(str(error))
         raise ValueError(f"{path}: expected a readable HDF5 file, found: {found}") from error
 
@@ -290,36 +298,35 @@ def _read_dataset(path: pathlib.Path, file: Any, name: str) -> Array:
     """Returns an array of numbers of an open HDF5 file.
 
     Raises:
-        ValueError: none of this name, or one of something else, that lies in another file, or that
-            has more values than so many bytes can hold.
+        ValueError: none of this name, something else, one that lies in another file, or more
+            values than there are bytes for.
     """
     import h5py
 
-    dataset = file.get(name)
-    kind = getattr(getattr(dataset, "dtype", None), "kind", "")
-    if not kind:
-        found = files.shown(sorted(file))
+    with _damage_told(path):
+        dataset, link, present = file.get(name), file.get(name, getlink=True), sorted(file)
+    if not isinstance(dataset, h5py.Dataset):
+        found = files.shown(present)
         raise ValueError(f"{path}: expected the dataset '{name}', found {found}")
-    if kind not in "iufb":
-        raise ValueError(
-            f"{path}: expected numbers in '{name}', found {files.shown(str(dataset.dtype))}"
-        )
-    link = file.get(name, getlink=True)
-    if not isinstance(link, h5py.HardLink) or dataset.external or dataset.is_virtual:
+    with _damage_told(path):
+        dtype, shape, chunks = dataset.dtype, dataset.shape, dataset.chunks
+        elsewhere = bool(dataset.external) or dataset.is_virtual
+        most = min(dataset.id.get_storage_size(), path.stat().st_size)
+    if dtype.kind not in "iufb":
+        raise ValueError(f"{path}: expected numbers in '{name}', found {files.shown(str(dtype))}")
+    if elsewhere or not isinstance(link, h5py.HardLink):
         raise ValueError(
             f"{path}: expected the numbers of '{name}' in this file, found that they lie in another"
         )
-    most = min(dataset.id.get_storage_size(), path.stat().st_size)
-    most *= _MOST_RATIO if dataset.chunks else 1
-    sizes = [
-        math.prod(shape or ()) * dataset.dtype.itemsize for shape in (dataset.shape, dataset.chunks)
-    ]
-    if dataset.shape is None or max(sizes[0], sizes[1] if dataset.chunks else 0) > most:
+    most *= _MOST_RATIO if chunks else 1
+    wanted = max(math.prod(part) * dtype.itemsize for part in (shape or (), chunks or ()))
+    if shape is None or wanted > most:
         raise ValueError(
-            f"{path}: expected {sizes[0]} bytes of '{name}' [{files.shown(dataset.shape)}], found "
-            f"a file that holds {most} at most; it is cut short or damaged"
+            f"{path}: expected {wanted} bytes of '{name}' {files.shown(shape)}, found a file that "
+            f"holds {most} at most; it is cut short or damaged"
         )
-    return np.asarray(dataset[()])
+    with _damage_told(path):
+        return np.asarray(dataset[()])
 
 
 def _whole_numbers(path: pathlib.Path, name: str, values: Array) -> Array:

@@ -8,6 +8,7 @@ the scene's name, and comes back as a list of faults. What leaves it unusable ra
 import collections
 import csv
 import dataclasses
+import itertools
 import pathlib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -254,6 +255,8 @@ def _read_list(path: pathlib.Path, key: str) -> list[Any]:
 
 
 def _integers(path: pathlib.Path, owner: str, values: Sequence[Any]) -> Array:
+    if set(map(type, values)) == {str}:
+        values = [text[:1] for text in values]  # told by their kind alone
     try:
         array = np.array(values, None if _are_numbers(values) else object)
     except (ValueError, OverflowError) as error:
@@ -274,12 +277,9 @@ def _are_numbers(values: Sequence[Any]) -> bool:
 
     One long text among many short ones would take its memory for each of them.
     """
-    kinds = set(map(type, values))
-    for items in values if list in kinds else ():
-        kinds |= set(map(type, items)) if isinstance(items, list) else set()
-        if {list, str} & (kinds if kinds - {list} else set()):
-            break
-    return not kinds & {str, dict}
+    items = itertools.chain(*(value if isinstance(value, list) else [value] for value in values))
+    kinds = set(map(type, items))
+    return kinds <= {int, float, bool, type(None)} or all(isinstance(v, str) for v in values)
 
 
 def _read_groups(path: pathlib.Path) -> list[RawGroup]:

@@ -171,7 +171,7 @@ def _check_size(path: pathlib.Path, elements: list[Element], size: int, ascii: b
         if row and element.count * row > left + ascii:
             raise _short_of(
                 path,
-                f"{element.count} rows of '{element.name}'",
+                f"{element.count} rows of '{files.shown(element.name)}'",
                 f"{element.count * row} bytes{' at least' if ascii else ''}",
                 f"{left} bytes, which hold {left // row} rows{' at most' if ascii else ''}",
             )
@@ -303,7 +303,7 @@ def _rows_of_varying_lists(
             if end > len(body):
                 raise _short_of(
                     path,
-                    f"{element.count} rows of '{element.name}'",
+                    f"{element.count} rows of '{files.shown(element.name)}'",
                     f"row {row} alone ends {end - len(body)} bytes behind the file",
                     f"{row} whole rows in {len(body) - start} bytes",
                 )
@@ -328,15 +328,15 @@ def _list_length(
     if offset + item.count_dtype.itemsize > len(body):
         raise _short_of(
             path,
-            f"{element.count} rows of '{element.name}'",
-            f"a list '{item.name}' in each",
+            f"{element.count} rows of '{files.shown(element.name)}'",
+            f"a list '{files.shown(item.name)}' in each",
             f"the end of the file in row {row}",
         )
     value = np.frombuffer(body, item.count_dtype, 1, offset)[0]
     if not (value >= 0 and arrays.are_whole(value)):
         raise ValueError(
-            f"{path}: expected a length of the list '{item.name}' in row {row} of "
-            f"'{element.name}', found {value}"
+            f"{path}: expected a length of the list '{files.shown(item.name)}' in row {row} of "
+            f"'{files.shown(element.name)}', found {value}"
         )
     return int(value)
 
@@ -344,7 +344,7 @@ def _list_length(
 def _too_short(path: pathlib.Path, element: Element, size: int, row_bytes: int) -> ValueError:
     return _short_of(
         path,
-        f"{element.count} rows of '{element.name}'",
+        f"{element.count} rows of '{files.shown(element.name)}'",
         f"{len(element.properties)} values each",
         f"{size // row_bytes} whole rows",
     )
@@ -359,7 +359,7 @@ def _cast(
         fits = (values >= info.min) & (values <= info.max) & arrays.are_whole(values)
         if not fits.all():
             raise ValueError(
-                f"{path}: expected integers from {info.min} to {info.max} for '{name}', found "
+                f"{path}: expected integers from {info.min} to {info.max} for '{files.shown(name)}', found "
                 f"{values[~fits][0]:g}"
             )
     # Too large for 32 bits is infinite, which readers refuse like NaN.

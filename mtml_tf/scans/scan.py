@@ -90,7 +90,8 @@ def read_scan(
             f"{path}: expected the vertex properties x, y, z, found no {', '.join(missing)} among "
             f"{files.shown(list(present))}"
         )
-    vertices = np.stack([vertex[axis].astype(np.float64) for axis in "xyz"], axis=1)
+    with np.errstate(invalid="ignore"):  # of a NaN that signals
+        vertices = np.stack([vertex[axis].astype(np.float64) for axis in "xyz"], axis=1)
     wrong = np.count_nonzero(~np.isfinite(vertices).all(axis=1))
     if wrong:
         raise ValueError(
@@ -192,7 +193,7 @@ def _color_bytes(values: np.ndarray) -> np.ndarray:
         largest = 1.0
     elif values.dtype.kind != "f" and values.max(initial=0) > 255:
         largest = float(np.iinfo(np.uint16).max)
-    with np.errstate(over="ignore"):  # infinity is 255, too
+    with np.errstate(over="ignore", invalid="ignore"):  # infinity is 255, too
         values = np.nan_to_num(values.astype(np.float64)) * (255 / largest)
     return np.clip(np.round(values), 0, 255).astype(np.uint8)
 
