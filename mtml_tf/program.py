@@ -79,7 +79,8 @@ def parse_flags(
     except (flags.Error, OSError, ValueError) as error:
         unread = error if isinstance(error, UnicodeDecodeError) else error.__context__
         if isinstance(unread, OSError):
-            told = f"{files.shown(unread.filename)}: expected a file of flags, found: {unread.strerror}"
+            name = files.shown(unread.filename)
+            told = f"{name}: expected a file of flags, found: {unread.strerror}"
         elif isinstance(unread, UnicodeDecodeError):
             told = f"expected a file of flags in UTF-8, found: {unread}"
         else:

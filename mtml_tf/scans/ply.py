@@ -4,6 +4,7 @@ An ascii body is turned into float64 values first, which hold every 32-bit integ
 then decoded like a binary body whose values are all float64. So there is one decoder.
 """
 
+import array
 import dataclasses
 import pathlib
 import re
@@ -218,10 +219,9 @@ def _decode(
     lengths: np.ndarray | None = None
     corners = np.empty(0, np.int64)
     if varying:
-        rows, lists, offset = _rows_of_varying_lists(path, element, stored, body, offset)
+        rows, offset = _rows_of_varying_lists(path, element, stored, body, offset)
         if face_list is not None:
-            lengths = np.array([len(values) for values in lists[face_list]], np.int64)
-            corners = np.concatenate([np.empty(0, np.int64), *lists[face_list]])
+            lengths, corners = rows[f"{face_list} length"], rows[face_list]
     elif face_list is not None:
         lengths = rows[f"{face_list} length"].astype(np.int64)
         corners = rows[face_list].reshape(-1)
@@ -289,16 +289,23 @@ def _rows_of_varying_lists(
     properties: tuple[Property, ...],
     body: bytes | memoryview,
     offset: int,
-) -> tuple[dict[str, np.ndarray], dict[str, list[np.ndarray]], int]:
-    """Decodes row by row; returns the scalars by name, the lists by name, the offset behind."""
+) -> tuple[dict[str, np.ndarray], int]:
+    """Decodes row by row.
+
+    Returns:
+        By name the scalars [count], and the values of the lists, one list after the other; the
+        lengths of list `L` [count] as `L length`; the offset behind the rows.
+    """
     start = offset
-    scalars: dict[str, list[np.ndarray]] = {p.name: [] for p in properties if not p.count_dtype}
-    lists: dict[str, list[np.ndarray]] = {p.name: [] for p in properties if p.count_dtype}
+    # Two numbers for each list, where an array for each would take ten times the file.
+    starts = {item.name: array.array("q") for item in properties}
+    lengths = {item.name: array.array("q") for item in properties if item.count_dtype}
     for row in range(element.count):
         for item in properties:
             length = _list_length(path, element, item, body, offset, row)
             if item.count_dtype is not None:
                 offset += item.count_dtype.itemsize
+                lengths[item.name].append(length)
             end = offset + length * item.dtype.itemsize
             if end > len(body):
                 raise _short_of(
@@ -307,11 +314,21 @@ def _rows_of_varying_lists(
                     f"row {row} alone ends {end - len(body)} bytes behind the file",
                     f"{row} whole rows in {len(body) - start} bytes",
                 )
-            target = scalars if item.count_dtype is None else lists
-            target[item.name].append(np.frombuffer(body, item.dtype, length, offset))
+            starts[item.name].append(offset)
             offset = end
-    merged = {name: np.concatenate(values) for name, values in scalars.items()}
-    return merged, lists, offset
+    decoded: dict[str, np.ndarray] = {}
+    for item in properties:
+        places = np.frombuffer(starts[item.name], np.int64)
+        if item.count_dtype is not None:
+            counts = np.frombuffer(lengths[item.name], np.int64)
+            decoded[f"{item.name} length"] = counts
+            before = (np.cumsum(counts) - counts).repeat(counts)
+            step = np.arange(len(before)) - before
+            places = places.repeat(counts) + step * item.dtype.itemsize
+        bytes_of = places[:, None] + np.arange(item.dtype.itemsize)
+        values = np.frombuffer(body, np.uint8)[bytes_of]
+        decoded[item.name] = values.reshape(-1).view(item.dtype)
+    return decoded, offset
 
 
 def _list_length(
@@ -359,8 +376,8 @@ def _cast(
         fits = (values >= info.min) & (values <= info.max) & arrays.are_whole(values)
         if not fits.all():
             raise ValueError(
-                f"{path}: expected integers from {info.min} to {info.max} for '{files.shown(name)}', found "
-                f"{values[~fits][0]:g}"
+                f"{path}: expected integers from {info.min} to {info.max} for "
+                f"'{files.shown(name)}', found {values[~fits][0]:g}"
             )
     # Too large for 32 bits is infinite, which readers refuse like NaN.
     with np.errstate(over="ignore", invalid="ignore"):
