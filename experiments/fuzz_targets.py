@@ -293,6 +293,7 @@ def _furniture(file: str) -> Callable[[Path], list[bytes]]:
     }
 
     def prepare(folder: Path) -> list[bytes]:
+        (folder / "table.csv").write_text("model,label,place\nScopia#chair3,chair,floor\n")
         for name, text in contents.items():
             (folder / name).write_text(text)
         if file in contents:
@@ -310,7 +311,8 @@ def _zip_furniture(folder: Path) -> None:
 
 
 def _read_furniture(folder: Path) -> object:
-    return [catalogue.read_mesh(model) for model in catalogue.read_catalogue(folder).models]
+    found = catalogue.read_catalogue(folder, folder / "table.csv")
+    return [catalogue.read_mesh(model) for model in found.models]
 
 
 def _read_zipped_furniture(folder: Path) -> object:

@@ -82,6 +82,7 @@ JOURNAL = '{"moved": [%s], "removed": []}'
 CASES = [
     # An OverflowError, a RuntimeWarning, control characters for the terminal.
     ("ply", ply(["list uchar int a", *XYZ], "inf 0 0 0 1"), "a length of the list 'a' in row 0"),
+    ("ply", ply(["list uchar int a", *XYZ], "1e30 0 0 1"), "ends 8.* bytes behind the file"),
     ("ply", ply(XYZ, "1e39 0 0 1"), "expected finite coordinates"),
     ("ply", ply(["double x", *XYZ[1:]], "1e308 0 0 1e99"), "integers from -32768 to 32767"),
     ("ply", b"ply\n\x1b[2J\nend_header\n", r"found '\\x1b\[2J'"),

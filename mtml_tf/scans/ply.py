@@ -305,7 +305,6 @@ def _rows_of_varying_lists(
             length = _list_length(path, element, item, body, offset, row)
             if item.count_dtype is not None:
                 offset += item.count_dtype.itemsize
-                lengths[item.name].append(length)
             end = offset + length * item.dtype.itemsize
             if end > len(body):
                 raise _short_of(
@@ -315,6 +314,8 @@ def _rows_of_varying_lists(
                     f"{row} whole rows in {len(body) - start} bytes",
                 )
             starts[item.name].append(offset)
+            if item.count_dtype is not None:
+                lengths[item.name].append(length)
             offset = end
     decoded: dict[str, np.ndarray] = {}
     for item in properties:
