@@ -32,43 +32,13 @@ from mtml_tf import files, program
 FLAGS = flags.FLAGS
 
 _TOKEN = re.compile(rb'"[^"\n]*"|-?[0-9]+(?:\.[0-9]*)?(?:e[-+]?[0-9]+)?|\w+|[^\s\w]', re.IGNORECASE)
+# What is put in the place of a word or a number, or before it.
 _ODD = [
-    *(b"nan", b"inf", b"-inf", b"-1", b"0", b"-0.0", b"1e400", b"1e39", b"0.5", b"256", b"65536"),
+    *b"nan inf -inf NaN -1 0 -0.0 +5 0.5 1_0 256 65536 1e39 1e400 null true".split(),
+    *b'{} [] [[1]] "" "a" " , ../../a /etc/passwd \xff \xef\xbb\xbf \xd9\xa3 \xe2\x80\xa8'.split(),
     *(b"%d" % (2**bits + more) for bits in (31, 32, 63, 64) for more in (-1, 0)),
-    *(
-        b"9" * 40,
-        b"9" * 5000,
-        b"1_0",
-        b"+5",
-        b"null",
-        b"true",
-        b"{}",
-        b"[]",
-        b'""',
-        b'"a"',
-        b"[[1]]",
-    ),
-    *(
-        b"NaN",
-        b"../../a",
-        b"/etc/passwd",
-        b"\0",
-        b"\xff",
-        b"\xef\xbb\xbf",
-        b"\xd9\xa3",
-        b"\r",
-        b"\n",
-    ),
-    *(
-        b"\x1b[2J",
-        b"\xe2\x80\xa8",
-        b"[" * 5000,
-        b"(" * 500,
-        b'{"a":' * 5000,
-        b"a" * 9000,
-        b'"',
-        b",",
-    ),
+    *(b"\0", b"\r", b"\n", b"\x1b[2J", b"9" * 40, b"9" * 5000, b"a" * 9000),
+    *(b"[" * 5000, b"(" * 500, b'{"a":' * 5000),
 ]
 _PACKED = [
     struct.pack(order + code, value)
