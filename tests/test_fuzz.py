@@ -156,6 +156,19 @@ def test_a_file_that_found_something_is_refused(name, content, sentence, tmp_pat
             TARGETS[name].read(tmp_path / "files")
 
 
+def test_the_name_in_a_record_is_told_printable(tmp_path):
+    trial = new_trial("record", tmp_path / "files")
+    record = trial.seeds[0].replace(b"scene0000_00", b"scene0000_0\x10")
+    trial(record.replace(b"semantic_ids", b"semantic_idz"))
+    trial(record[:-1])
+    size = b"\x1a\x05\x0a\x03"  # of grid_shape: three numbers of a byte
+    assert record.count(size) == 1
+    place = record.index(size) + len(size)
+    trial(record[:place] + b"\x01\x01\x01" + record[place + 3 :])  # a smaller grid
+    assert trial.counts[fuzz.REFUSED] == 3
+    assert not trial.faults
+
+
 @pytest.mark.parametrize(
     ("field", "value"), [("shard", "../a"), ("name", "a/../../b"), ("offset", -1), ("length", "1")]
 )

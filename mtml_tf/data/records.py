@@ -24,7 +24,7 @@ from google.protobuf.message import DecodeError
 
 from mtml_tf import files, replacing
 from mtml_tf.backend import tf
-from mtml_tf.classes import read_classes
+from mtml_tf.classes import ClassSet, read_classes
 from mtml_tf.scene import Points, VoxelScene
 from mtml_tf.scoring import benchmark_format
 
@@ -48,6 +48,7 @@ _POINT_IDS = {
 }
 # Values that every record has, beside those that describe it.
 _NEEDED = ("coordinates", "semantic_ids")
+_SHOWN = 600  # characters of what is wrong with a record, whose name may be anything
 _MOST_SIZE = 1 << 16  # voxels along an axis
 _ID_TYPES = ("<u1", "<u2", "<i4")
 
@@ -341,8 +342,8 @@ def read_scene(
             classes.channels_of(scene.semantic_ids)
     except ValueError as error:
         raise ValueError(
-            f"{replacing.locate(data_dir, entry.shard)}: record at {entry.offset}: {error}; make "
-            "the data folder again"
+            f"{replacing.locate(data_dir, entry.shard)}: record at {entry.offset}: "
+            f"{files.shown(str(error), _SHOWN)}; make the data folder again"
         ) from error
     return scene
 
