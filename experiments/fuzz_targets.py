@@ -24,6 +24,7 @@ from mtml_tf.config import (
     TrainConfig,
 )
 from mtml_tf.data import records, writing
+from mtml_tf.engines import Engine
 from mtml_tf.files import read_scene_list
 from mtml_tf.inference.model_config import (
     DESCRIPTION,
@@ -35,7 +36,7 @@ from mtml_tf.rooms import catalogue
 from mtml_tf.scannet import layout, mtml_hdf5, reader, submission, writer
 from mtml_tf.scans import ply, prepared, preparing, scan, semantic_input, voxels
 from mtml_tf.scene import Instance, Scene
-from mtml_tf.scoring import benchmark_format
+from mtml_tf.scoring import benchmark_format, compact_masks
 from mtml_tf.scoring.ground_truth import ground_truth_ids
 
 Path = pathlib.Path
@@ -145,7 +146,8 @@ def _predictions(file: str) -> Callable[[Path], list[bytes]]:
         instances = [
             Instance(5, 0.25 * (i + 1), row.astype(np.int32)) for i, row in enumerate(rows)
         ]
-        benchmark_format.write_predictions(folder, _NAME, instances, _NUM_VERTICES)
+        compact = file == _COMPACT
+        benchmark_format.write_predictions(folder, _NAME, instances, _NUM_VERTICES, compact)
         content = (folder / file).read_bytes()
         return [content, content.replace(b"\n", b"\r\n"), content.replace(b"\n", b" \n")][
             : 3 if file == _MASK else 1
@@ -232,7 +234,9 @@ def _features(folder: Path) -> list[bytes]:
 def _prepared_scene(folder: Path) -> list[bytes]:
     scan.write_scan(folder / "room.ply", _scene())
     source = prepared.Source("train", "room", folder / "room.ply")
-    prepared.prepare_scenes([source], preparing.Settings(CLASSES, 0.1), folder, 1)
+    prepared.prepare_scenes(
+        [source], preparing.Settings(CLASSES, 0.1), folder, Engine(num_workers=1)
+    )
     return [(folder / "train" / "room.npz").read_bytes()]
 
 
@@ -346,6 +350,7 @@ def _in_grids(kind: str, semantic: str) -> Target:
 
 
 _LIST, _MASK = f"{_NAME}.txt", f"{benchmark_format.MASK_FOLDER}/{_NAME}_000.txt"
+_COMPACT = f"{_NAME}{compact_masks.SUFFIX}"
 _JOURNAL = f"{writing.replacing.UPDATE}/journal.json"
 
 TARGETS: dict[str, Target] = {
@@ -366,6 +371,7 @@ TARGETS: dict[str, Target] = {
     ),
     "predictions": _in_predictions(_LIST),
     "mask": _in_predictions(_MASK),
+    "compact_masks": _in_predictions(_COMPACT),
     "submission": Target(_LIST, _predictions(_LIST), _check_submission),
     "vertex_counts": Target(
         "a.txt",
