@@ -8,11 +8,14 @@ import pathlib
 
 import numpy as np
 
+from mtml_tf import files
+
 THING = "thing"
 STUFF = "stuff"
 
 # Keeps the table of channels small and `class_id * 1000 + instance` within int32.
 _LARGEST_ID = 1_000_000
+_MOST_DIGITS = 40
 
 _SCANNET_STUFF = {1: "wall", 2: "floor"}
 # In the order of the official evaluation; the spelling is the benchmark's.
@@ -64,11 +67,14 @@ class ClassSet:
             )
         if min(self.ids) < 1 or max(self.ids) > _LARGEST_ID or len(set(self.ids)) < len(self.ids):
             raise ValueError(
-                f"expected distinct class ids from 1 to {_LARGEST_ID}, found {list(self.ids)}"
+                f"expected distinct class ids from 1 to {_LARGEST_ID}, found "
+                f"{files.shown(list(self.ids))}"
             )
         wrong = sorted(set(self.kinds) - {THING, STUFF})
         if wrong:
-            raise ValueError(f"expected the kinds '{THING}' and '{STUFF}', found '{wrong[0]}'")
+            raise ValueError(
+                f"expected the kinds '{THING}' and '{STUFF}', found '{files.shown(wrong[0])}'"
+            )
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -141,19 +147,20 @@ def read_classes(name_or_path: str | pathlib.Path) -> ClassSet:
         # A byte order mark, which spreadsheets write, is not part of the header.
         reader = csv.reader(io.StringIO(path.read_text(encoding="utf-8-sig"), newline=""))
         numbered = [(reader.line_num, row) for row in reader if row]
-    except (UnicodeDecodeError, csv.Error) as error:
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise ValueError(
             f"{path}: expected text in UTF-8, 'id,name,kind', found {error}"
         ) from error
     header = numbered[0][1] if numbered else []
     if [field.strip() for field in header] != _HEADER:
-        raise ValueError(f"{path}: expected the header 'id,name,kind', found '{','.join(header)}'")
+        found = files.shown(",".join(header))
+        raise ValueError(f"{path}: expected the header 'id,name,kind', found '{found}'")
     rows = []
     for number, row in numbered[1:]:
-        if len(row) != len(_HEADER) or not row[0].strip().isdecimal():
-            raise ValueError(
-                f"{path}: expected 'id,name,kind' in line {number}, found '{','.join(row)}'"
-            )
+        # An id of more digits than the largest one is wrong as well, and may be too long a number.
+        if len(row) != len(_HEADER) or not row[0].strip().isdecimal() or len(row[0]) > _MOST_DIGITS:
+            found = files.shown(",".join(row))
+            raise ValueError(f"{path}: expected 'id,name,kind' in line {number}, found '{found}'")
         rows.append(row)
     try:
         return ClassSet(

@@ -9,6 +9,8 @@ from typing import Any, TypeVar
 
 from absl import flags
 
+from mtml_tf import files
+
 Config = TypeVar("Config")
 
 # Fields of SegmentConfig that come from the training scenes and are kept with the model.
@@ -22,41 +24,56 @@ _DEFINE = {
 }
 
 
-def define(config_class: type, leave_out: Collection[str] = (), as_default: bool = True) -> None:
+def define(
+    config_class: type,
+    leave_out: Collection[str] = (),
+    as_default: bool = True,
+    flag_values: flags.FlagValues = flags.FLAGS,
+) -> None:
     """Defines a flag for each field that a command line can give.
 
     Args:
         config_class: a data class of `config.py` whose docstring describes its fields.
         leave_out: fields that get no flag.
         as_default: the field's default is the flag's; otherwise the flag is None until given.
+        flag_values: where they are defined.
     """
     helps = _field_helps(config_class)
     for name, (kind, default) in _fields(config_class, leave_out).items():
         value = default if as_default else None
         if kind in _DEFINE:
-            _DEFINE[kind](name, value, helps[name])
+            _DEFINE[kind](name, value, helps[name], flag_values=flag_values)
         else:
             text = None if value is None else [str(part) for part in value]
-            flags.DEFINE_list(name, text, helps[name])
+            flags.DEFINE_list(name, text, helps[name], flag_values=flag_values)
 
 
-def read(config_class: type[Config], leave_out: Collection[str] = (), **given: Any) -> Config:
+def read(
+    config_class: type[Config],
+    leave_out: Collection[str] = (),
+    flag_values: flags.FlagValues = flags.FLAGS,
+    **given: Any,
+) -> Config:
     """Makes the configuration of the flags that `define` defined; `given` goes before them.
 
     Raises:
         flags.Error: a value that the configuration refuses.
     """
     try:
-        return config_class(**{**read_given(config_class, leave_out), **given})
+        return config_class(**{**read_given(config_class, leave_out, flag_values), **given})
     except (ValueError, TypeError) as error:
-        raise flags.Error(str(error)) from error
+        raise flags.Error(files.shown(str(error))) from error
 
 
-def read_given(config_class: type, leave_out: Collection[str] = ()) -> Mapping[str, Any]:
+def read_given(
+    config_class: type,
+    leave_out: Collection[str] = (),
+    flag_values: flags.FlagValues = flags.FLAGS,
+) -> Mapping[str, Any]:
     """Returns the fields whose flags have a value."""
     values = {}
     for name, (kind, _) in _fields(config_class, leave_out).items():
-        value = flags.FLAGS[name].value
+        value = flag_values[name].value
         if value is None:
             continue
         if kind not in _DEFINE:
@@ -64,7 +81,7 @@ def read_given(config_class: type, leave_out: Collection[str] = ()) -> Mapping[s
             try:
                 value = tuple(part_kind(part) for part in value)
             except ValueError as error:
-                raise flags.Error(f"--{name}: {error}") from error
+                raise flags.Error(f"--{name}: {files.shown(str(error))}") from error
         values[name] = value
     return values
 

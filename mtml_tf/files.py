@@ -1,16 +1,24 @@
-"""Reads text; writes files that appear whole or not at all, and overwrites none unasked."""
+"""Reads text and JSON; writes files that appear whole or not at all, overwrites none unasked."""
 
 import contextlib
 import dataclasses
 import errno
 import fcntl
+import json
 import os
 import pathlib
+import reprlib
 import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
+_SHOWN_CHARACTERS = 160  # of what a file holds, in an error
+_MOST_OF_NAME = 200  # characters of a name that files hold; more is none on most disks
+_SHORT = reprlib.Repr()
+_SHORT.maxlist = _SHORT.maxtuple = _SHORT.maxset = _SHORT.maxdict = 40
+_SHORT.maxstring = _SHORT.maxother = _SHORT.maxlong = _SHOWN_CHARACTERS
 
 
 class LockedError(ValueError):
@@ -51,6 +59,27 @@ class FolderKind:
             )
 
 
+def shown(found: object, most: int = _SHOWN_CHARACTERS) -> str:
+    """Returns what was found in a file as an error tells it: not long, on one line, printable.
+
+    Whatever else a file may hold, such as the control characters of a terminal, is escaped.
+
+    Args:
+        found: a text, which is taken as it is, or anything else.
+        most: characters of it.
+    """
+    text = found if isinstance(found, str) else _SHORT.repr(found)
+    cut = text if len(text) <= most else f"{text[:most]}..."
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in cut)
+
+
+def is_inside(name: object) -> bool:
+    """Whether what a file holds is the name of something in a folder, and of nothing outside it."""
+    if not isinstance(name, str) or not name.isprintable() or len(name) > _MOST_OF_NAME:
+        return False
+    return not {"", ".", ".."} & set(name.split("/"))
+
+
 def read_text(path: str | pathlib.Path, encoding: str = "utf-8-sig", errors: str = "strict") -> str:
     """Reads a whole text file.
 
@@ -72,6 +101,31 @@ def read_text(path: str | pathlib.Path, encoding: str = "utf-8-sig", errors: str
         raise ValueError(f"{path}: expected a text file in UTF-8, found {reason}") from error
 
 
+def read_json(path: str | pathlib.Path, expected: str = "a JSON file") -> Any:
+    """Reads a JSON file.
+
+    Args:
+        path: the file.
+        expected: what it is, for the error.
+
+    Raises:
+        ValueError: no such file, or one that is not JSON, or nested too deeply to be any that this
+            package reads.
+    """
+    try:
+        return parse_json(pathlib.Path(path).read_text(encoding="utf-8-sig"))
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{path}: expected {expected}, found: {error}") from error
+
+
+def parse_json(text: str) -> Any:
+    """Returns what a JSON text holds. Raises ValueError where it is none, or nested too deeply."""
+    try:
+        return json.loads(text)
+    except RecursionError as error:
+        raise ValueError("brackets within brackets, too deep to be read") from error
+
+
 def read_scene_list(path: str | pathlib.Path) -> tuple[str, ...]:
     """Reads a list of scenes, a name a line.
 
@@ -84,12 +138,12 @@ def read_scene_list(path: str | pathlib.Path) -> tuple[str, ...]:
         raise ValueError(f"{path}: expected the name of a scene in each line, found none")
     seen: set[str] = set()
     for name in names:
-        if len(name.split()) != 1 or "/" in name:
+        if len(name.split()) != 1 or "/" in name or not is_inside(name):
             raise ValueError(
-                f"{path}: expected scene names without spaces and slashes, found '{name}'"
+                f"{path}: expected scene names without spaces and slashes, found '{shown(name)}'"
             )
         if name in seen:
-            raise ValueError(f"{path}: expected each scene once, found '{name}' twice")
+            raise ValueError(f"{path}: expected each scene once, found '{shown(name)}' twice")
         seen.add(name)
     return tuple(names)
 

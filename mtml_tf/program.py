@@ -7,7 +7,7 @@ import platform
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterable, Iterator, Sized
+from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
 from typing import TypeVar
 
 import tqdm
@@ -19,6 +19,8 @@ Item = TypeVar("Item")
 
 DONE, FAILED, WRONG_USAGE = 0, 1, 2
 _INTERVAL_S = 10.0
+_LONGEST_NAME = 100  # characters of a flag with its dashes
+_SHOWN = 1000  # characters of an error in flags
 RUN_FLAGS = "flags.cfg"  # in a run folder, the flags of its last start
 
 
@@ -52,27 +54,55 @@ def run(main: Callable[[], None], required: Iterable[str] = ()) -> None:
     sys.exit(DONE)
 
 
+def parse_flags(
+    values: flags.FlagValues, arguments: Sequence[str], required: Iterable[str] = ()
+) -> None:
+    """Gives flags the values that are typed.
+
+    Args:
+        values: the flags.
+        arguments: what is typed, the program's name first.
+        required: names of the flags without which it can't run.
+
+    Raises:
+        flags.Error: a flag that is not known or has no such value, a file of flags that can't be
+            read, anything that is no flag, or a flag that is missing.
+    """
+    try:
+        typed = [arguments[0], *values.read_flags_from_files(list(arguments[1:]), force_gnu=False)]
+        names = [word.partition("=")[0] for word in typed[1:] if word.startswith("-")]
+        longest = max(names, key=len, default="")
+        if len(longest) > _LONGEST_NAME:  # absl would look for the flag that it resembles most
+            found = files.shown(longest, _LONGEST_NAME)
+            raise flags.Error(f"expected flags of the program, found '{found}'")
+        rest = values(typed)[1:]
+    except (flags.Error, OSError, ValueError) as error:
+        unread = error if isinstance(error, UnicodeDecodeError) else error.__context__
+        if isinstance(unread, OSError):
+            name = files.shown(unread.filename)
+            told = f"{name}: expected a file of flags, found: {unread.strerror}"
+        elif isinstance(unread, UnicodeDecodeError):
+            told = f"expected a file of flags in UTF-8, found: {unread}"
+        else:
+            told = str(error)
+        raise flags.Error(files.shown(told, _SHOWN)) from error
+    problems = (
+        [f"expected flags only (--name=value), found '{files.shown(rest[0])}'"] if rest else []
+    )
+    problems += [f"--{name} is required" for name in required if values[name].value in (None, "")]
+    if problems:
+        raise flags.Error("; ".join(problems))
+
+
 def _parse_flags(required: Iterable[str]) -> None:
     """Parses `sys.argv`; exits 0 after --help, 2 where the flags are wrong."""
     app.define_help_flags()
     try:
-        rest = flags.FLAGS(sys.argv)[1:]
-        problems = [f"expected flags only (--name=value), found '{rest[0]}'"] if rest else []
-        problems += [
-            f"--{name} is required" for name in required if flags.FLAGS[name].value in (None, "")
-        ]
-        if problems:
-            raise flags.Error("; ".join(problems))
+        parse_flags(flags.FLAGS, sys.argv, required)
     except SystemExit:  # absl leaves with 1 after printing the help
         sys.exit(DONE)
-    except (flags.Error, OSError, UnicodeDecodeError) as error:
-        told: object = error
-        unread = error if isinstance(error, UnicodeDecodeError) else error.__context__
-        if isinstance(unread, OSError):
-            told = f"{unread.filename}: expected a file of flags, found: {unread.strerror}"
-        elif isinstance(unread, UnicodeDecodeError):
-            told = f"expected a file of flags in UTF-8, found: {unread}"
-        print(f"{sys.argv[0]}: {told}; --helpfull lists the flags", file=sys.stderr)
+    except flags.Error as error:
+        print(f"{sys.argv[0]}: {error}; --helpfull lists the flags", file=sys.stderr)
         sys.exit(WRONG_USAGE)
 
 

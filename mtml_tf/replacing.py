@@ -22,6 +22,7 @@ from mtml_tf import files
 UPDATE = ".update"
 _JOURNAL, _NEW, _OLD = "journal.json", "new", "old"
 _MOVED, _REMOVED = "moved", "removed"
+_EXPECTED = "the journal of parts that are replaced"
 
 
 def locate(folder: str | pathlib.Path, part: str) -> pathlib.Path:
@@ -80,7 +81,15 @@ def finish(folder: pathlib.Path) -> None:
 
 
 def _read_journal(folder: pathlib.Path) -> dict[str, list[str]]:
-    try:
-        return json.loads((folder / UPDATE / _JOURNAL).read_text(encoding="utf-8"))
-    except (FileNotFoundError, NotADirectoryError):
+    path = folder / UPDATE / _JOURNAL
+    if not path.is_file():
         return {_MOVED: [], _REMOVED: []}
+    journal = files.read_json(path, _EXPECTED)
+    for part in (_MOVED, _REMOVED):
+        names = journal.get(part) if isinstance(journal, dict) else None
+        if not isinstance(names, list) or not all(map(files.is_inside, names)):
+            raise ValueError(
+                f"{path}: expected {_EXPECTED}, found no list '{part}' of names of files in the "
+                "folder; make the folder again"
+            )
+    return journal

@@ -162,6 +162,7 @@ SMALLER = (
     ("experiments.tabletop --scans_dir=S", "--scans_dir=kinect"),
     ("experiments.real_rooms ", "--scans_dir=real --num_turns=1"),
     ("experiments.sweep ", "--num_scenes=1"),
+    ("experiments.fuzz ", "--num_inputs=10 --max_seconds=0"),
     ("tests.reference_scoring", "--cases=50"),
 )
 

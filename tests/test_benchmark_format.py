@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import strategies as st
 
+from mtml_tf import files
 from mtml_tf.scene import Instance
 from mtml_tf.scoring import benchmark_format as form
 
@@ -133,7 +134,7 @@ def test_a_line_is_three_fields_split_by_one_space(folder, line):
     describe(folder, f"predicted_masks/desk_000.txt 3 0.5\n{line}\n")
     wanted = re.escape(
         f"{folder}/desk.txt: expected 'mask class_id confidence', split by one space, in line 2, "
-        f"found '{line}'"
+        f"found '{files.shown(line)}'"
     )
     with pytest.raises(ValueError, match=f"^{wanted}$"):
         form.read_predictions(folder, "desk", 4)
@@ -249,7 +250,7 @@ def test_any_integers_in_any_dress_are_read(tmp_path_factory, numbers, ending, e
         ("1\n2\n\n", 3, ""),
         ("1\n9223372036854775808\n", 2, "9223372036854775808"),
         ("1\n/\n:\n", 2, "/"),
-        ("1\r2\n", 1, "1\r2"),
+        ("1\r2\n", 1, "1\\r2"),
     ],
 )
 def test_anything_but_an_integer_a_line_is_refused(tmp_path, text, line, found):

@@ -334,3 +334,63 @@ def test_a_name_tells_what_will_be_in_the_file():
     files.check_suffix("a.PNG", ".png")
     with pytest.raises(ValueError, match=r"a\.jpg: expected the name of a \.png file to write"):
         files.check_suffix("a.jpg", ".png")
+
+
+# --- What files hold -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("found", "text"),
+    [
+        ("a b", "a b"),
+        ("a\r\n\x1b[2J\u2028", r"a\r\n\x1b[2J\u2028"),
+        ("é", "é"),
+        ("a" * 200, "a" * 160 + "..."),
+        ([1, "a"], "[1, 'a']"),
+        (list(range(1000)), str(list(range(40)))[:-1] + ", ...]"),
+        (None, "None"),
+    ],
+)
+def test_what_is_found_is_told_printable_and_short(found, text):
+    assert files.shown(found) == text
+
+
+@pytest.mark.parametrize(
+    ("name", "inside"),
+    [
+        ("a", True),
+        ("a/b.txt", True),
+        ("..a", True),
+        ("é ", True),
+        ("", False),
+        ("..", False),
+        ("a/../b", False),
+        ("/a", False),
+        ("a/", False),
+        (".", False),
+        ("a\0", False),
+        ("a" * 300, False),
+        (7, False),
+        (None, False),
+    ],
+)
+def test_names_that_lead_out_of_a_folder_are_known(name, inside):
+    assert files.is_inside(name) == inside
+
+
+@pytest.mark.parametrize(
+    ("content", "found"),
+    [
+        (b"[" * 100_000, "brackets within brackets, too deep to be read"),
+        (b"\xff", "'utf-8' codec can't decode"),
+        (b"{", "Expecting property name"),
+        (b"9" * 5000, "Exceeds the limit"),
+        (None, ".*No such file"),
+    ],
+)
+def test_json_that_is_none_is_told(content, found, tmp_path):
+    path = tmp_path / "a.json"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(ValueError, match=rf"a\.json: expected a JSON file, found: {found}"):
+        files.read_json(path)

@@ -177,12 +177,12 @@ def _read_report(path: pathlib.Path) -> dict[str, dict[str, Any]]:
     if not path.exists():
         return {}
     try:
-        report = json.loads(path.read_text(encoding="utf-8"))
+        report = files.read_json(path)
         for part in report.values():
             _kind(part["settings"])
             for scene in part["scenes"].values():
                 _ = scene["status"]
-    except (OSError, ValueError, AttributeError, KeyError, TypeError) as error:
+    except (ValueError, AttributeError, KeyError, TypeError) as error:
         raise ValueError(
             f"{path}: expected the report of an earlier run, as this version writes it, found "
             "something else; remove it (the scenes stay) or choose another folder"

@@ -14,16 +14,17 @@ split, the folder is read as it was before or as it is after (`mtml_tf/replacing
 
 import dataclasses
 import hashlib
-import json
+import os
 import pathlib
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
+from google.protobuf.message import DecodeError
 
-from mtml_tf import replacing
+from mtml_tf import files, replacing
 from mtml_tf.backend import tf
-from mtml_tf.classes import read_classes
+from mtml_tf.classes import ClassSet, read_classes
 from mtml_tf.scene import Points, VoxelScene
 from mtml_tf.scoring import benchmark_format
 
@@ -45,6 +46,10 @@ _POINT_IDS = {
     "instance_ids": "point_instance_ids",
     "true_ids": "point_true_ids",
 }
+# Values that every record has, beside those that describe it.
+_NEEDED = ("coordinates", "semantic_ids")
+_SHOWN = 600  # characters of what is wrong with a record, whose name may be anything
+_MOST_SIZE = 1 << 16  # voxels along an axis
 _ID_TYPES = ("<u1", "<u2", "<i4")
 
 
@@ -54,7 +59,7 @@ def encode_record(scene: VoxelScene) -> bytes:
     Raises:
         ValueError: a grid of more than 65,536 voxels along an axis.
     """
-    if max(scene.grid_shape) > 1 << 16:
+    if max(scene.grid_shape) > _MOST_SIZE:
         raise ValueError(
             f"scene {scene.name}: expected at most 65536 voxels along an axis, found "
             f"{scene.grid_shape}; choose a larger voxel size"
@@ -88,28 +93,67 @@ def encode_record(scene: VoxelScene) -> bytes:
 
 
 def decode_record(record: bytes) -> VoxelScene:
-    """Returns the scene of `encode_record`."""
-    feature = tf.train.Example.FromString(record).features.feature
+    """Returns the scene of `encode_record`.
 
-    def raw(name: str) -> bytes:
-        return feature[name].bytes_list.value[0]
-
-    columns_of_features = feature["num_features"].int64_list.value[0]
+    Raises:
+        ValueError: bytes that it did not make.
+    """
+    try:
+        feature = tf.train.Example.FromString(record).features.feature
+    except DecodeError as error:
+        raise ValueError("expected a record of a voxelized scene, found other bytes") from error
+    values = {name: _only_value(name, feature[name]) for name in feature}
+    missing = {"name", "grid_shape", "voxel_size", "origin", "num_features", *_NEEDED} - set(values)
+    grid_shape, width = values.get("grid_shape"), values.get("num_features")
+    if missing or not (isinstance(grid_shape, tuple) and isinstance(width, tuple)):
+        raise ValueError(f"expected a record of a voxelized scene, found none of {sorted(missing)}")
+    raw = {name: value for name, value in values.items() if isinstance(value, bytes)}
+    sizes = len(raw.get("voxel_size", b"")), len(raw.get("origin", b""))
+    shape = (*map(int, grid_shape), *map(int, width))
+    if len(shape) != 4 or sizes != (8, 24) or not all(0 < n <= _MOST_SIZE for n in shape[:3]):
+        raise ValueError(
+            f"expected a grid of 3 sizes from 1 to {_MOST_SIZE}, a voxel size and an origin, found "
+            f"{files.shown(grid_shape)} and {sizes} bytes"
+        )
     arrays: dict[str, Any] = {}
     for name, (dtype, columns) in _ARRAYS.items():
-        if name in feature:
-            array = np.frombuffer(raw(name), dtype)
-            columns = columns_of_features if columns is None else columns
-            array = array.reshape(-1, columns) if columns else array
+        if name in raw:
+            array = _from_bytes(name, raw[name], dtype, shape[3] if columns is None else columns)
             arrays[name] = array.astype(np.float32 if dtype == "<f4" else np.int32)
-    return VoxelScene(
-        name=raw("name").decode(),
-        grid_shape=tuple(feature["grid_shape"].int64_list.value),
-        voxel_size=float(np.frombuffer(raw("voxel_size"), "<f8")[0]),
-        origin=np.frombuffer(raw("origin"), "<f8"),
-        points=_decode_points({n: raw(n) for n in feature if n.startswith("point")}),
-        **arrays,
-    )
+    links = arrays.get("vertex_to_voxel", np.empty(0, np.int32))
+    last = max(len(arrays["coordinates"]) - 1, 0) if "coordinates" in arrays else 0
+    if links.size and not 0 <= links.min() <= links.max() <= last:
+        raise ValueError(
+            f"expected vertices in the voxels 0 to {last}, found {links.min()} to {links.max()}"
+        )
+    try:
+        return VoxelScene(
+            name=raw["name"].decode(),
+            grid_shape=shape[:3],
+            voxel_size=float(np.frombuffer(raw["voxel_size"], "<f8")[0]),
+            origin=np.frombuffer(raw["origin"], "<f8"),
+            points=_decode_points({n: v for n, v in raw.items() if n.startswith("point")}),
+            **arrays,
+        )
+    except (KeyError, TypeError) as error:  # a value of another kind
+        raise ValueError(f"expected a record of a voxelized scene, found no {error}") from error
+
+
+def _only_value(name: str, feature: Any) -> bytes | tuple[int, ...]:
+    """Returns the bytes or the integers of a value in a record."""
+    texts = feature.bytes_list.value
+    if len(texts) > 1 or feature.HasField("float_list"):
+        raise ValueError(f"expected one value '{files.shown(name)}' in a record, found others")
+    return texts[0] if texts else tuple(feature.int64_list.value)
+
+
+def _from_bytes(name: str, value: bytes, dtype: str, columns: int) -> np.ndarray:
+    """Returns [N, columns], or [N] for 0 columns."""
+    row = np.dtype(dtype).itemsize * max(columns, 1)
+    if columns < 0 or len(value) % row:
+        raise ValueError(f"expected rows of {row} bytes in '{name}', found {len(value)} bytes")
+    array = np.frombuffer(value, dtype)
+    return array.reshape(-1, columns) if columns else array
 
 
 def _compact(ids: np.ndarray) -> np.ndarray:
@@ -127,8 +171,8 @@ def _decode_points(raw: Mapping[str, bytes]) -> Points | None:
     for field, name in _POINT_IDS.items():
         if name in raw:
             width = len(raw[name]) // max(len(fields["cells"]), 1)
-            dtype = next(t for t in _ID_TYPES if np.dtype(t).itemsize >= width)
-            fields[field] = np.frombuffer(raw[name], dtype).astype(np.int32)
+            dtype = next((t for t in _ID_TYPES if np.dtype(t).itemsize >= width), _ID_TYPES[-1])
+            fields[field] = _from_bytes(name, raw[name], dtype, 0).astype(np.int32)
     return Points(**fields)
 
 
@@ -180,26 +224,25 @@ class DataFolder:
         if manifest.get("schema_version") != SCHEMA_VERSION:
             raise ValueError(
                 f"{self.path / MANIFEST}: expected schema_version {SCHEMA_VERSION}, found "
-                f"{manifest.get('schema_version')}; make the folder again"
+                f"{files.shown(manifest.get('schema_version'))}; make the folder again"
             )
         self.classes = read_classes(self.path / CLASSES)
         try:
             # The manifest counts: a split that only the index knows was never finished.
             self._shards = {split: m["shards"] for split, m in manifest["splits"].items()}
             self._entries = {
-                split: [
-                    RecordEntry(**{**e, "grid_shape": tuple(e["grid_shape"])}) for e in index[split]
-                ]
-                for split in self._shards
+                split: [_checked_entry(entry) for entry in index[split]] for split in self._shards
             }
+            if outside := [split for split in self._shards if not files.is_inside(split)]:
+                raise KeyError(f"split {outside[0]}: no name of a folder")
             names = {
                 split: [name for shard in shards for name in _checked_names(shard)]
                 for split, shards in self._shards.items()
             }
         except (KeyError, TypeError, AttributeError) as error:
             raise ValueError(
-                f"{self.path}: {MANIFEST} and {INDEX} do not fit each other ({error}); make the "
-                "folder again"
+                f"{self.path}: {MANIFEST} and {INDEX} do not fit each other "
+                f"({files.shown(str(error))}); make the folder again"
             ) from error
         for split, entries in self._entries.items():
             if [entry.name for entry in entries] != names[split]:
@@ -251,8 +294,8 @@ class DataFolder:
         return _read_record(self.path, entry)
 
     def scene(self, entry: RecordEntry) -> VoxelScene:
-        """Returns one scene."""
-        return decode_record(self.record(entry))
+        """Returns one scene. Raises ValueError for bytes that are none, or not of its classes."""
+        return read_scene(self.path, entry, self.classes)
 
     def scenes(self, split: str) -> Iterator[VoxelScene]:
         """Yields the scenes of a split in order."""
@@ -283,20 +326,40 @@ class DataFolder:
         return replacing.locate(self.path, name)
 
 
-def read_scene(data_dir: str | pathlib.Path, entry: RecordEntry) -> VoxelScene:
+def read_scene(
+    data_dir: str | pathlib.Path, entry: RecordEntry, classes: ClassSet | None = None
+) -> VoxelScene:
     """Reads one scene of a data folder that was opened before, perhaps by another process.
 
     Raises:
-        ValueError: the file ends before.
+        ValueError: the file ends before, or holds no record there, or class ids that are not in
+            `classes`, where they are given.
     """
-    return decode_record(_read_record(data_dir, entry))
+    data = _read_record(data_dir, entry)
+    try:
+        scene = decode_record(data)
+        if classes is not None:
+            classes.channels_of(scene.semantic_ids)
+    except ValueError as error:
+        raise ValueError(
+            f"{replacing.locate(data_dir, entry.shard)}: record at {entry.offset}: "
+            f"{files.shown(str(error), _SHOWN)}; make the data folder again"
+        ) from error
+    return scene
 
 
 def _read_record(data_dir: str | pathlib.Path, entry: RecordEntry) -> bytes:
     path = replacing.locate(data_dir, entry.shard)
-    with path.open("rb") as file:
-        file.seek(entry.offset)
-        data = file.read(entry.length)
+    try:
+        with path.open("rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            file.seek(min(entry.offset, size))
+            data = file.read(min(entry.length, size))
+    except OSError as error:
+        raise ValueError(
+            f"{path}: expected a file of records, found: {error.strerror}; make the data folder "
+            "again"
+        ) from error
     if len(data) != entry.length:
         raise ValueError(
             f"{path}: expected {entry.length} bytes at {entry.offset}, found {len(data)}; the "
@@ -310,17 +373,31 @@ def _checked_names(shard: dict[str, Any]) -> list[str]:
     missing = {"file", "bytes", "sha256", "records", "names"} - set(shard)
     if missing or shard["records"] != len(shard["names"]):
         raise KeyError(f"shard {shard.get('file')}: {sorted(missing) or 'another record count'}")
+    if not files.is_inside(shard["file"]):
+        raise KeyError(f"shard {shard['file']}: no name of a file in the folder")
     return shard["names"]
+
+
+def _checked_entry(fields: dict[str, Any]) -> RecordEntry:
+    """Returns an entry of the index. Raises KeyError or TypeError where it is none."""
+    entry = RecordEntry(**{**fields, "grid_shape": tuple(fields["grid_shape"])})
+    for name in ("name", "shard"):
+        if not files.is_inside(getattr(entry, name)) or "/" in getattr(entry, name):
+            raise KeyError(f"{name} {getattr(entry, name)}: no name of a file in the folder")
+    numbers = (entry.offset, entry.length, entry.num_voxels, *entry.grid_shape)
+    if len(numbers) != 6 or not all(type(n) is int and 0 <= n < 1 << 62 for n in numbers):
+        raise KeyError(f"{entry.name}: offset, length, grid_shape or num_voxels")
+    return entry
 
 
 def read_json(path: pathlib.Path) -> dict[str, Any]:
     """Reads a JSON object. Raises ValueError where there is none."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        if not isinstance(content, dict):
-            raise ValueError(f"a {type(content).__name__} instead of an object")
-    except (OSError, ValueError) as error:
-        raise ValueError(f"{path}: expected a readable JSON file, found: {error}") from error
+    content = files.read_json(path, "a readable JSON file")
+    if not isinstance(content, dict):
+        raise ValueError(
+            f"{path}: expected a readable JSON file, found: a {type(content).__name__} instead of "
+            "an object"
+        )
     return content
 
 

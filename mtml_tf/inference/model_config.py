@@ -3,12 +3,19 @@
 import dataclasses
 import json
 import pathlib
-from typing import Any
+import typing
+from typing import Any, TypeVar
 
 from mtml_tf import files
 from mtml_tf.classes import ClassSet
 from mtml_tf.config import NetworkConfig, SegmentConfig
+from mtml_tf.segmentation.learned_score import Trees
 
+Config = TypeVar("Config")
+
+# Fields that are checked elsewhere.
+_NO_NUMBERS = ("size_statistics", "score_trees")
+_LARGEST = 1e18  # of the numbers; NaN and infinity are none
 DESCRIPTION = "model.json"  # in a run folder
 
 
@@ -53,25 +60,51 @@ def decode_model_config(text: str) -> ModelConfig:
     Raises:
         ValueError, KeyError, TypeError: a text that it did not write.
     """
-    fields = json.loads(text)
-    network, segment_fields = fields["network"], fields["segment"]
-    network["dilations"] = tuple(network["dilations"])
-    segment_fields["thing_ids"] = tuple(segment_fields["thing_ids"])
-    segment_fields["probability_ids"] = tuple(segment_fields.get("probability_ids", ()))
-    segment_fields["label_ids"] = tuple(segment_fields.get("label_ids", ()))
-    segment_fields["bandwidths"] = tuple(segment_fields["bandwidths"])
-    segment_fields["size_statistics"] = {
-        int(class_id): tuple(values)
-        for class_id, values in segment_fields["size_statistics"].items()
+    fields = _checked("model", dict, files.parse_json(text))
+    network, segment = (_checked(part, dict, fields[part]) for part in ("network", "segment"))
+    classes = _checked("classes", dict, fields["classes"])
+    statistics = _checked("size_statistics", dict, segment["size_statistics"])
+    segment["size_statistics"] = {
+        int(class_id): _checked("size_statistics", tuple[float, float], values)
+        for class_id, values in statistics.items()
     }
-    classes = {name: tuple(values) for name, values in fields["classes"].items()}
+    if segment.get("score_trees") is not None:
+        Trees.from_dict(segment["score_trees"])
+    voxel_size = _checked("voxel_size", float, fields["voxel_size"])
+    if voxel_size <= 0:
+        raise ValueError(f"expected a voxel_size above 0, found {voxel_size}")
     return ModelConfig(
-        network=NetworkConfig(**network),
-        segment=SegmentConfig(**segment_fields),
-        classes=ClassSet(**classes),
-        voxel_size=fields["voxel_size"],
-        has_direction=fields["has_direction"],
+        network=_build(NetworkConfig, network),
+        segment=_build(SegmentConfig, segment),
+        classes=_build(ClassSet, classes),
+        voxel_size=voxel_size,
+        has_direction=_checked("has_direction", bool, fields["has_direction"]),
     )
+
+
+def _build(config_class: type[Config], fields: dict[str, Any]) -> Config:
+    """Returns a data class of fields from JSON, each of the type that the class tells."""
+    kinds = typing.get_type_hints(config_class)
+    simple = {name: kind for name, kind in kinds.items() if name not in _NO_NUMBERS}
+    checked = {
+        name: _checked(name, simple[name], value) if name in simple else value
+        for name, value in fields.items()
+    }
+    return config_class(**checked)
+
+
+def _checked(name: str, kind: Any, value: Any) -> Any:
+    """Returns a value from JSON as one of this type: a list as the tuple that it was."""
+    parts = typing.get_args(kind)
+    if parts and isinstance(value, list):
+        if parts[-1] is ... or len(parts) == len(value):
+            return tuple(_checked(name, parts[0], item) for item in value)
+    elif kind is float and type(value) in (int, float):
+        if abs(value) < _LARGEST:
+            return float(value) if isinstance(value, float) else value
+    elif not parts and type(value) is kind and (kind is not int or abs(value) < _LARGEST):
+        return value
+    raise ValueError(f"expected another value of {name}, found {files.shown(value)}")
 
 
 def write_model_config(run_dir: str | pathlib.Path, config: ModelConfig) -> None:
@@ -91,6 +124,8 @@ def read_model_config(run_dir: str | pathlib.Path) -> ModelConfig:
             "mtml_tf.train makes one"
         )
     try:
-        return decode_model_config(path.read_text(encoding="utf-8"))
+        return decode_model_config(files.read_text(path))
     except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{path}: expected a model's configuration, found: {error!r}") from error
+        raise ValueError(
+            f"{path}: expected a model's configuration, found: {files.shown(repr(error), 400)}"
+        ) from error

@@ -15,12 +15,12 @@ import pathlib
 import posixpath
 import re
 import zipfile
-import zlib
 from collections.abc import Collection
 
 import numpy as np
 from absl import logging
 
+from mtml_tf import archives, files
 from mtml_tf.rooms.mesh import Mesh
 
 Array = np.ndarray
@@ -33,7 +33,8 @@ PLACES = ("floor", "wall", "top", "ceiling", "out")
 
 _TABLE = pathlib.Path(__file__).with_name("models.csv")
 _PROPERTIES = "PluginFurnitureCatalog.properties"
-_PROPERTY = re.compile(r"(\w+)#(\d+)\s*=\s*(.*)")
+_PROPERTY = re.compile(r"(\w+)#(\d{1,9})\s*=\s*(.*)")
+_EXPECTED = "a zip of furniture"
 _MOST_BYTES = 100_000_000  # of a file in a zip, unpacked; the largest model has 20 million
 _LARGEST = 10.0  # metres, no piece of furniture is larger
 _CELL = 0.015  # metres, vertices of a mesh nearer than this become one
@@ -137,7 +138,7 @@ def read_catalogue(furniture_dir: str | pathlib.Path, table: pathlib.Path = _TAB
     digest = hashlib.sha256(table.read_bytes())
     models: dict[str, Model] = {}
     for path in paths:
-        with _opened(path) as archive:
+        with archives.open_zip(path, _EXPECTED) as archive:
             for info in archive.infolist():
                 digest.update(f"{info.filename} {info.CRC} {info.file_size}\n".encode())
             entries = _read_properties(path, archive)
@@ -150,24 +151,9 @@ def read_catalogue(furniture_dir: str | pathlib.Path, table: pathlib.Path = _TAB
     return Catalogue(tuple(chosen), digest.hexdigest()[:16])
 
 
-def _opened(path: pathlib.Path) -> zipfile.ZipFile:
-    try:
-        return zipfile.ZipFile(path)
-    except (OSError, zipfile.BadZipFile) as error:
-        raise ValueError(f"{path}: expected a zip of furniture, found '{error}'") from error
-
-
 def _read_entry(path: pathlib.Path, archive: zipfile.ZipFile, name: str) -> str:
     """Returns a file of the zip as Latin-1 text, of which OBJ and properties files are."""
-    try:
-        size = archive.getinfo(name).file_size
-        if size > _MOST_BYTES:
-            raise ValueError(f"{path}: {name}: expected {_MOST_BYTES} bytes at most, found {size}")
-        return archive.read(name).decode("latin-1")
-    except KeyError as error:
-        raise ValueError(f"{path}: expected a file {name} in the zip, found none") from error
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
-        raise ValueError(f"{path}: {name}: expected a whole file, found '{error}'") from error
+    return archives.read_entry(path, archive, name, _MOST_BYTES).decode("latin-1")
 
 
 def _read_properties(path: pathlib.Path, archive: zipfile.ZipFile) -> dict[int, dict[str, str]]:
@@ -192,7 +178,7 @@ def _model(path: pathlib.Path, number: int, entry: dict[str, str], label: str, p
     except (KeyError, ValueError) as error:
         raise ValueError(
             f"{path}: {_PROPERTIES}, number {number}: expected model, width, depth and height of "
-            f"furniture, found {error}"
+            f"furniture, found {files.shown(str(error))}"
         ) from error
     return Model(str(path), entry["id"], obj, label, place, size, elevation, rotation)
 
@@ -217,29 +203,32 @@ def read_mesh(model: Model) -> Mesh:
         ValueError: a model that can't be read.
     """
     path = pathlib.Path(model.path)
-    with _opened(path) as archive:
+    with archives.open_zip(path, _EXPECTED) as archive:
         text = _read_entry(path, archive, model.obj)
         colors = {}
-        for name in re.findall(r"^mtllib\s+(.+?)\s*$", text, re.MULTILINE):
-            library = posixpath.normpath(posixpath.join(posixpath.dirname(model.obj), name))
+        for name in re.findall(r"^mtllib[ \t]+(.+)$", text, re.MULTILINE):
+            folder = posixpath.dirname(model.obj)
+            library = posixpath.normpath(posixpath.join(folder, name.strip()))
             if library in archive.namelist():
                 colors.update(_read_colors(_read_entry(path, archive, library)))
-    vertices, faces, face_colors = _parse_obj(f"{path}: {model.obj}", text, colors)
-    vertices = vertices @ np.reshape(model.rotation, (3, 3)).T
-    vertices = vertices[:, [0, 2, 1]] * (1, -1, 1)  # y up and the front towards z, in the OBJ
-    used = vertices[np.unique(faces)]
-    low, extent = used.min(axis=0), np.maximum(np.ptp(used, axis=0), 1e-9)
-    with np.errstate(over="ignore", invalid="ignore"):
+    vertices, faces, face_colors = _parse_obj(f"{path}: {files.shown(model.obj)}", text, colors)
+    with np.errstate(over="ignore", invalid="ignore"):  # what is not finite then is refused
+        vertices = vertices @ np.reshape(model.rotation, (3, 3)).T
+        vertices = vertices[:, [0, 2, 1]] * (1, -1, 1)  # y up and the front towards z, in the OBJ
+        used = vertices[np.unique(faces)]
+        low, extent = used.min(axis=0), np.maximum(np.ptp(used, axis=0), 1e-9)
         vertices = (vertices - low) / extent * model.size
     if not np.isfinite(vertices[np.unique(faces)]).all():
-        raise ValueError(f"{path}: {model.obj}: expected finite coordinates, found others")
+        raise ValueError(
+            f"{path}: {files.shown(model.obj)}: expected finite coordinates, found others"
+        )
     width, depth, _ = model.size
     back = depth if model.place == "wall" else depth / 2
     placed = vertices - (width / 2, back, -model.elevation)
     thinned = _thinned(Mesh(placed, faces, face_colors))
     if not len(thinned.faces):
         raise ValueError(
-            f"{path}: {model.obj}: expected a surface, found less than {_CELL} m of it"
+            f"{path}: {files.shown(model.obj)}: expected a surface, found less than {_CELL} m of it"
         )
     return thinned
 
@@ -254,7 +243,7 @@ def _read_colors(text: str) -> dict[str, tuple[int, ...]]:
         elif words[:1] == ["Kd"]:
             try:
                 values = np.array([float(word) for word in words[1:4]])
-                colors[name] = tuple(int(v) for v in np.clip(255 * np.nan_to_num(values), 0, 255))
+                colors[name] = tuple(int(v) for v in 255 * np.clip(np.nan_to_num(values), 0, 1))
             except ValueError:
                 continue  # a colour less
     return {name: color for name, color in colors.items() if len(color) == 3}
@@ -287,7 +276,8 @@ def _parse_obj(
                 color = colors.get(" ".join(words[1:]), _GREY)
         except ValueError as error:
             raise ValueError(
-                f"{place}: line {number}: expected a vertex or a face, found {error}"
+                f"{place}: line {number}: expected a vertex or a face, found "
+                f"{files.shown(str(error))}"
             ) from error
     if not faces or max(map(max, faces)) >= len(places):
         raise ValueError(

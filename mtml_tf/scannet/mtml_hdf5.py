@@ -17,6 +17,7 @@ Axes are x, y, z (up). What the files leave open is decided so:
 - The grid is as large as in the files, filled up to even sizes.
 """
 
+import contextlib
 import dataclasses
 import math
 import pathlib
@@ -26,6 +27,7 @@ from typing import Any
 import numpy as np
 from absl import logging
 
+from mtml_tf import arrays, files
 from mtml_tf.classes import SCANNET20
 from mtml_tf.scans.semantic_input import best_classes, softmax
 from mtml_tf.scene import VoxelScene
@@ -38,6 +40,8 @@ SEMANTIC = (GROUND_TRUTH, PREDICTED)
 
 _LABELS, _INSTANCES, _SCORES = "{}_seg.hdf5", "{}_inst.hdf5", "{}_h_pred.hdf5"
 _MOST_NAMED = 5  # of many scenes, so many are named
+_MOST_RATIO = 1100  # deflate makes a thousandth of zeros, and no less
+_MOST_SIZE = 1 << 16  # voxels along an axis; what a record of a data folder holds
 _GRID, _SCORE_ROWS, _SCORE_PLACES = "voxel_grid", "h_pred_compact", "h_pred_idx"
 
 
@@ -250,6 +254,11 @@ def _read_scores(path: pathlib.Path) -> tuple[Array, Array]:
             f"and a column for each of ScanNet's classes, found shape {list(scores.shape)}"
         )
     coordinates = _whole_numbers(path, _SCORE_PLACES, places)
+    if coordinates.max() >= _MOST_SIZE:
+        raise ValueError(
+            f"{path}: expected at most {_MOST_SIZE} voxels along each axis, found voxel "
+            f"{coordinates.max()} in {_SCORE_PLACES}"
+        )
     order = np.lexsort(coordinates.T[::-1])
     coordinates = coordinates[order]
     twice = np.flatnonzero((coordinates[1:] == coordinates[:-1]).all(axis=1))
@@ -269,26 +278,60 @@ def _read_datasets(path: pathlib.Path, names: Sequence[str]) -> list[Array]:
 
     if not path.is_file():
         raise ValueError(f"{path}: expected an HDF5 file, found no such file")
+    with _damage_told(path):
+        file = h5py.File(path, "r")
+    with file:
+        return [_read_dataset(path, file, name) for name in names]
+
+
+@contextlib.contextmanager
+def _damage_told(path: pathlib.Path) -> Iterator[None]:
+    """Names the file where h5py finds it damaged, which it tells by errors of many kinds."""
     try:
-        with h5py.File(path, "r") as file:
-            return [_read_dataset(path, file.get(name), name, list(file)) for name in names]
-    # h5py tells damage by errors of many kinds.
-    except (OSError, RuntimeError, KeyError) as error:
-        raise ValueError(f"{path}: expected a readable HDF5 file, found: {error}") from error
+        yield
+    except (OSError, RuntimeError, KeyError, TypeError, ValueError, OverflowError) as error:
+        found = files.shown(str(error))
+        raise ValueError(f"{path}: expected a readable HDF5 file, found: {found}") from error
 
 
-def _read_dataset(path: pathlib.Path, dataset: Any, name: str, present: Sequence[str]) -> Array:
-    kind = getattr(getattr(dataset, "dtype", None), "kind", "")
-    if not kind:
-        raise ValueError(f"{path}: expected the dataset '{name}', found {sorted(present)}")
-    if kind not in "iufb":
-        raise ValueError(f"{path}: expected numbers in '{name}', found {dataset.dtype}")
-    return np.asarray(dataset[()])
+def _read_dataset(path: pathlib.Path, file: Any, name: str) -> Array:
+    """Returns an array of numbers of an open HDF5 file.
+
+    Raises:
+        ValueError: none of this name, something else, one that lies in another file, or more
+            values than there are bytes for.
+    """
+    import h5py
+
+    with _damage_told(path):
+        dataset, link, present = file.get(name), file.get(name, getlink=True), sorted(file)
+    if not isinstance(dataset, h5py.Dataset):
+        found = files.shown(present)
+        raise ValueError(f"{path}: expected the dataset '{name}', found {found}")
+    with _damage_told(path):
+        dtype, shape, chunks = dataset.dtype, dataset.shape, dataset.chunks
+        elsewhere = bool(dataset.external) or dataset.is_virtual
+        most = min(dataset.id.get_storage_size(), path.stat().st_size)
+    if dtype.kind not in "iufb":
+        raise ValueError(f"{path}: expected numbers in '{name}', found {files.shown(str(dtype))}")
+    if elsewhere or not isinstance(link, h5py.HardLink):
+        raise ValueError(
+            f"{path}: expected the numbers of '{name}' in this file, found that they lie in another"
+        )
+    most *= _MOST_RATIO if chunks else 1
+    wanted = max(math.prod(part) * dtype.itemsize for part in (shape or (), chunks or ()))
+    if shape is None or wanted > most:
+        raise ValueError(
+            f"{path}: expected {wanted} bytes of '{name}' {files.shown(shape)}, found a file that "
+            f"holds {most} at most; it is cut short or damaged"
+        )
+    with _damage_told(path):
+        return np.asarray(dataset[()])
 
 
 def _whole_numbers(path: pathlib.Path, name: str, values: Array) -> Array:
     """Returns int64; raises ValueError for anything but whole numbers from 0 to 2**31 - 1."""
-    wrong = ~((values >= 0) & (values < 1 << 31) & (values == np.floor(values)))
+    wrong = ~((values >= 0) & (values < 1 << 31) & arrays.are_whole(values))
     if wrong.any():
         raise ValueError(
             f"{path}: expected whole numbers from 0 up in {name}, found {values[wrong][0]}"

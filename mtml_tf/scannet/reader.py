@@ -5,9 +5,10 @@ group given twice, labels that contradict the table) is corrected by what the fi
 the scene's name, and comes back as a list of faults. What leaves it unusable raises ValueError.
 """
 
+import collections
 import csv
 import dataclasses
-import json
+import itertools
 import pathlib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -24,6 +25,7 @@ from mtml_tf.scoring.ground_truth import INSTANCES_PER_CLASS
 
 Array = np.ndarray
 
+_MOST_DIGITS = 9  # of an id, which has 32 bits
 _MOST_NAMED = 5  # of many like faults, so many are named
 _TURN_TOLERANCE = 1e-3  # of an alignment's entries; the real ones are written with six digits
 
@@ -83,15 +85,17 @@ def read_label_table(path: str | pathlib.Path) -> dict[str, int]:
         if column not in columns:
             raise ValueError(
                 f"{path}: expected a column '{column}' (tab separated), found "
-                f"{columns[:_MOST_NAMED]}"
+                f"{files.shown(columns[:_MOST_NAMED])}"
             )
     table = {}
     for number, row in rows:
-        if not row["nyu40id"].strip().isdecimal():
+        text = row["nyu40id"].strip()
+        if not text.isdecimal() or len(text) > _MOST_DIGITS:
             raise ValueError(
-                f"{path}: expected a NYU40 id in line {number}, found '{row['nyu40id']}'"
+                f"{path}: expected a NYU40 id in line {number}, found "
+                f"'{files.shown(row['nyu40id'])}'"
             )
-        table[row["raw_category"].strip()] = int(row["nyu40id"])
+        table[row["raw_category"].strip()] = int(text)
     return table
 
 
@@ -156,8 +160,12 @@ def read_mesh(folder: str | pathlib.Path, align_axes: bool = True) -> Scene:
     vertices = scene.vertices
     alignment = _axis_alignment(folder) if align_axes else None
     if alignment is not None:
-        vertices = vertices @ alignment[:3, :3].T + alignment[:3, 3]
-    return Scene(folder.name, vertices, scene.colors, scene.faces)
+        with np.errstate(over="ignore", invalid="ignore"):  # infinite vertices are refused
+            vertices = vertices @ alignment[:3, :3].T + alignment[:3, 3]
+    try:
+        return Scene(folder.name, vertices, scene.colors, scene.faces)
+    except ValueError as error:
+        raise ValueError(f"{_path(folder, layout.DESCRIPTION)}: axisAlignment: {error}") from error
 
 
 def read_segments(folder: str | pathlib.Path, count: int) -> Array:
@@ -235,7 +243,7 @@ def _read_list(path: pathlib.Path, key: str) -> list[Any]:
     """Returns the list that a JSON file holds under `key`."""
     text = files.read_text(path)
     try:
-        content = json.loads(text)
+        content = files.parse_json(text)
     except ValueError as error:
         raise ValueError(
             f"{path}: expected a JSON file, found {error}; the file is cut short or damaged"
@@ -247,10 +255,14 @@ def _read_list(path: pathlib.Path, key: str) -> list[Any]:
 
 
 def _integers(path: pathlib.Path, owner: str, values: Sequence[Any]) -> Array:
+    if set(map(type, values)) == {str}:
+        values = [text[:1] for text in values]  # told by their kind alone
     try:
-        array = np.array(values)
+        array = np.array(values, None if _are_numbers(values) else object)
     except (ValueError, OverflowError) as error:
-        raise ValueError(f"{path}: expected integers in '{owner}', found {error}") from error
+        raise ValueError(
+            f"{path}: expected integers in '{owner}', found {files.shown(str(error))}"
+        ) from error
     if array.shape != (len(values),) or (len(values) and array.dtype.kind not in "iu"):
         raise ValueError(
             f"{path}: expected integers in '{owner}', found {array.dtype} {list(array.shape)}"
@@ -258,6 +270,16 @@ def _integers(path: pathlib.Path, owner: str, values: Sequence[Any]) -> Array:
     if array.dtype.kind == "u" and array.max() > np.iinfo(np.int64).max:
         raise ValueError(f"{path}: expected integers below 2**63 in '{owner}', found {array.max()}")
     return array.astype(np.int64)
+
+
+def _are_numbers(values: Sequence[Any]) -> bool:
+    """Whether values, and those in lists of them, may be put into an array of their kind.
+
+    One long text among many short ones would take its memory for each of them.
+    """
+    items = itertools.chain(*(value if isinstance(value, list) else [value] for value in values))
+    kinds = set(map(type, items))
+    return kinds <= {int, float, bool, type(None)} or all(isinstance(v, str) for v in values)
 
 
 def _read_groups(path: pathlib.Path) -> list[RawGroup]:
@@ -274,12 +296,12 @@ def _read_groups(path: pathlib.Path) -> list[RawGroup]:
         ):
             raise ValueError(
                 f"{path}: expected an integer 'objectId', a text 'label' and a list 'segments' in "
-                f"{owner}, found {str(item)[:80]}"
+                f"{owner}, found {files.shown(item, 80)}"
             )
         if not 0 <= object_id < INSTANCES_PER_CLASS - 1:
             raise ValueError(
                 f"{path}: expected an 'objectId' from 0 to {INSTANCES_PER_CLASS - 2} in {owner}, "
-                f"found {object_id}"
+                f"found {files.shown(object_id)}"
             )
         ids = _integers(path, f"{owner}.segments", segments)
         groups.append(RawGroup(object_id, label.strip(), tuple(ids.tolist())))
@@ -304,8 +326,8 @@ def _without_duplicates(
         faults.append(
             f"objects with the same segments as an earlier one are left out: {_some(dropped)}"
         )
-    ids = [group.object_id for group in kept]
-    twice = sorted({object_id for object_id in ids if ids.count(object_id) > 1})
+    counts = collections.Counter(group.object_id for group in kept)
+    twice = sorted(object_id for object_id, count in counts.items() if count > 1)
     if twice:
         faults.append(f"groups that share an objectId are taken for one object: {_some(twice)}")
     return kept, faults
@@ -338,7 +360,9 @@ def _annotate(
             unknown_names[group.label] = unknown_names.get(group.label, 0) + 1
     faults = []
     if unknown_names:
-        names = [f"'{name}' ({count})" for name, count in sorted(unknown_names.items())]
+        names = [
+            f"'{files.shown(name)}' ({count})" for name, count in sorted(unknown_names.items())
+        ]
         faults.append(
             f"labels that the label table lacks are taken as unlabelled: {', '.join(names)}"
         )
@@ -399,16 +423,16 @@ def _axis_alignment(folder: pathlib.Path) -> Array | None:
         if not np.isfinite(matrix).all():
             raise ValueError(
                 f"{path}: expected 16 finite numbers after 'axisAlignment =', found "
-                f"'{value.strip()[:80]}'"
+                f"'{files.shown(value.strip(), 80)}'"
             )
-        turn, rest = matrix[:3, :3], np.eye(4)
+        turn, rest = np.clip(matrix[:3, :3], -2, 2), np.eye(4)  # whose squares are finite
         rest[:2, :2], rest[:3, 3] = turn[:2, :2], matrix[:3, 3]
         rigid = np.allclose(turn @ turn.T, np.eye(3), rtol=0, atol=_TURN_TOLERANCE)
         upright = np.allclose(matrix, rest, rtol=0, atol=_TURN_TOLERANCE)
         if not rigid or not upright or np.linalg.det(turn) < 0:
             raise ValueError(
                 f"{path}: expected a turn about z and a shift after 'axisAlignment =', found "
-                f"'{value.strip()[:160]}'"
+                f"'{files.shown(value.strip())}'"
             )
         return matrix
     return None

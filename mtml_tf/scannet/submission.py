@@ -8,6 +8,7 @@ unpacks to less than 12 GB.
 import dataclasses
 import os
 import pathlib
+import re
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -134,8 +135,10 @@ def read_vertex_count_table(path: str | pathlib.Path) -> dict[str, int]:
         fields = line.split()
         if not fields:
             continue
-        if len(fields) != 2 or not (fields[1].isdecimal() and fields[1].isascii()):
-            raise ValueError(f"{path}: expected 'scene count' in line {number}, found '{line}'")
+        if len(fields) != 2 or not re.fullmatch("[0-9]{1,18}", fields[1]):
+            raise ValueError(
+                f"{path}: expected 'scene count' in line {number}, found '{files.shown(line)}'"
+            )
         counts[fields[0]] = int(fields[1])
     return counts
 
@@ -183,8 +186,8 @@ def _check_scene(
         ]
         if real_path in line_of_mask:
             problems.append(
-                f"{path}: expected each mask once, found '{written}' in line {number}, which line "
-                f"{line_of_mask[real_path]} names already"
+                f"{path}: expected each mask once, found '{files.shown(written)}' in line "
+                f"{number}, which line {line_of_mask[real_path]} names already"
             )
             continue
         line_of_mask[real_path] = number
@@ -195,10 +198,11 @@ def _check_scene(
             continue
         sizes[pathlib.PurePosixPath(written).as_posix()] = os.path.getsize(real_path)
         if num_vertices is None:
-            num_vertices, wanted_by = num_lines, f"as many as in '{written}'"
+            num_vertices, wanted_by = num_lines, f"as many as in '{files.shown(written)}'"
         elif num_lines != num_vertices:
             problems.append(
-                f"{folder}/{written}: expected {num_vertices} lines, {wanted_by}, found {num_lines}"
+                f"{folder}/{files.shown(written)}: expected {num_vertices} lines, {wanted_by}, "
+                f"found {num_lines}"
             )
     return problems
 
@@ -227,14 +231,14 @@ def _line_faults(mask: str, class_text: str) -> list[tuple[str, str]]:
     faults = []
     parts = pathlib.PurePosixPath(mask).parts
     if ".." in parts:
-        faults.append(("a mask path without '..'", f"'{mask}'"))
+        faults.append(("a mask path without '..'", f"'{files.shown(mask)}'"))
     elif len(parts) < 2:
-        faults.append(("a mask in a subfolder", f"'{mask}'"))
+        faults.append(("a mask in a subfolder", f"'{files.shown(mask)}'"))
     if len(mask.split()) != 1:
-        faults.append(("a mask path without spaces", f"'{mask}'"))
+        faults.append(("a mask path without spaces", f"'{files.shown(mask)}'"))
     # Stricter than the official program, which cuts 5.7 to 5.
     if float(class_text) not in SCANNET18.ids:
-        faults.append((f"one of the class ids {list(SCANNET18.ids)}", class_text))
+        faults.append((f"one of the class ids {list(SCANNET18.ids)}", files.shown(class_text)))
     return faults
 
 

@@ -4,6 +4,7 @@ An ascii body is turned into float64 values first, which hold every 32-bit integ
 then decoded like a binary body whose values are all float64. So there is one decoder.
 """
 
+import array
 import dataclasses
 import pathlib
 import re
@@ -11,7 +12,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from mtml_tf import files
+from mtml_tf import arrays, files
 from mtml_tf.scans.ply_header import (
     MAX_HEADER_BYTES,
     NAMES,
@@ -171,7 +172,7 @@ def _check_size(path: pathlib.Path, elements: list[Element], size: int, ascii: b
         if row and element.count * row > left + ascii:
             raise _short_of(
                 path,
-                f"{element.count} rows of '{element.name}'",
+                f"{element.count} rows of '{files.shown(element.name)}'",
                 f"{element.count * row} bytes{' at least' if ascii else ''}",
                 f"{left} bytes, which hold {left // row} rows{' at most' if ascii else ''}",
             )
@@ -184,7 +185,8 @@ def _parse_ascii(path: pathlib.Path, body: bytes) -> bytes:
         return np.array(body.split(), dtype=np.float64).tobytes()
     except ValueError as error:
         raise ValueError(
-            f"{path}: expected numbers after the header of an ascii PLY, found otherwise ({error})"
+            f"{path}: expected numbers after the header of an ascii PLY, found otherwise "
+            f"({files.shown(str(error))})"
         ) from error
 
 
@@ -217,10 +219,9 @@ def _decode(
     lengths: np.ndarray | None = None
     corners = np.empty(0, np.int64)
     if varying:
-        rows, lists, offset = _rows_of_varying_lists(path, element, stored, body, offset)
+        rows, offset = _rows_of_varying_lists(path, element, stored, body, offset)
         if face_list is not None:
-            lengths = np.array([len(values) for values in lists[face_list]], np.int64)
-            corners = np.concatenate([np.empty(0, np.int64), *lists[face_list]])
+            lengths, corners = rows[f"{face_list} length"], rows[face_list]
     elif face_list is not None:
         lengths = rows[f"{face_list} length"].astype(np.int64)
         corners = rows[face_list].reshape(-1)
@@ -288,11 +289,17 @@ def _rows_of_varying_lists(
     properties: tuple[Property, ...],
     body: bytes | memoryview,
     offset: int,
-) -> tuple[dict[str, np.ndarray], dict[str, list[np.ndarray]], int]:
-    """Decodes row by row; returns the scalars by name, the lists by name, the offset behind."""
+) -> tuple[dict[str, np.ndarray], int]:
+    """Decodes row by row.
+
+    Returns:
+        By name the scalars [count], and the values of the lists, one list after the other; the
+        lengths of list `L` [count] as `L length`; the offset behind the rows.
+    """
     start = offset
-    scalars: dict[str, list[np.ndarray]] = {p.name: [] for p in properties if not p.count_dtype}
-    lists: dict[str, list[np.ndarray]] = {p.name: [] for p in properties if p.count_dtype}
+    # Two numbers for each list, where an array for each would take ten times the file.
+    starts = {item.name: array.array("q") for item in properties}
+    lengths = {item.name: array.array("q") for item in properties if item.count_dtype}
     for row in range(element.count):
         for item in properties:
             length = _list_length(path, element, item, body, offset, row)
@@ -302,15 +309,27 @@ def _rows_of_varying_lists(
             if end > len(body):
                 raise _short_of(
                     path,
-                    f"{element.count} rows of '{element.name}'",
+                    f"{element.count} rows of '{files.shown(element.name)}'",
                     f"row {row} alone ends {end - len(body)} bytes behind the file",
                     f"{row} whole rows in {len(body) - start} bytes",
                 )
-            target = scalars if item.count_dtype is None else lists
-            target[item.name].append(np.frombuffer(body, item.dtype, length, offset))
+            starts[item.name].append(offset)
+            if item.count_dtype is not None:
+                lengths[item.name].append(length)
             offset = end
-    merged = {name: np.concatenate(values) for name, values in scalars.items()}
-    return merged, lists, offset
+    decoded: dict[str, np.ndarray] = {}
+    for item in properties:
+        places = np.frombuffer(starts[item.name], np.int64)
+        if item.count_dtype is not None:
+            counts = np.frombuffer(lengths[item.name], np.int64)
+            decoded[f"{item.name} length"] = counts
+            before = (np.cumsum(counts) - counts).repeat(counts)
+            step = np.arange(len(before)) - before
+            places = places.repeat(counts) + step * item.dtype.itemsize
+        bytes_of = places[:, None] + np.arange(item.dtype.itemsize)
+        values = np.frombuffer(body, np.uint8)[bytes_of]
+        decoded[item.name] = values.reshape(-1).view(item.dtype)
+    return decoded, offset
 
 
 def _list_length(
@@ -327,15 +346,15 @@ def _list_length(
     if offset + item.count_dtype.itemsize > len(body):
         raise _short_of(
             path,
-            f"{element.count} rows of '{element.name}'",
-            f"a list '{item.name}' in each",
+            f"{element.count} rows of '{files.shown(element.name)}'",
+            f"a list '{files.shown(item.name)}' in each",
             f"the end of the file in row {row}",
         )
     value = np.frombuffer(body, item.count_dtype, 1, offset)[0]
-    if not (value >= 0 and value == np.floor(value)):
+    if not (value >= 0 and arrays.are_whole(value)):
         raise ValueError(
-            f"{path}: expected a length of the list '{item.name}' in row {row} of "
-            f"'{element.name}', found {value}"
+            f"{path}: expected a length of the list '{files.shown(item.name)}' in row {row} of "
+            f"'{files.shown(element.name)}', found {value}"
         )
     return int(value)
 
@@ -343,7 +362,7 @@ def _list_length(
 def _too_short(path: pathlib.Path, element: Element, size: int, row_bytes: int) -> ValueError:
     return _short_of(
         path,
-        f"{element.count} rows of '{element.name}'",
+        f"{element.count} rows of '{files.shown(element.name)}'",
         f"{len(element.properties)} values each",
         f"{size // row_bytes} whole rows",
     )
@@ -355,13 +374,15 @@ def _cast(
     """Returns the values as `dtype`; integers of an ascii file must fit their declared type."""
     if values.dtype.kind == "f" and declared.kind in "iu" and values.size:
         info = np.iinfo(declared)
-        fits = (values >= info.min) & (values <= info.max) & (values == np.floor(values))
+        fits = (values >= info.min) & (values <= info.max) & arrays.are_whole(values)
         if not fits.all():
             raise ValueError(
-                f"{path}: expected integers from {info.min} to {info.max} for '{name}', found "
-                f"{values[~fits][0]:g}"
+                f"{path}: expected integers from {info.min} to {info.max} for "
+                f"'{files.shown(name)}', found {values[~fits][0]:g}"
             )
-    return values.astype(dtype)
+    # Too large for 32 bits is infinite, which readers refuse like NaN.
+    with np.errstate(over="ignore", invalid="ignore"):
+        return values.astype(dtype)
 
 
 def _triangulate(lengths: np.ndarray, corners: np.ndarray) -> np.ndarray:

@@ -6,6 +6,8 @@ import re
 
 import numpy as np
 
+from mtml_tf import files
+
 TYPES = {
     "char": "i1",
     "int8": "i1",
@@ -106,13 +108,15 @@ def parse_header(path: pathlib.Path, content: bytes) -> tuple[str, list[Element]
                 if count_dtype.kind == "f":
                     raise ValueError(
                         f"{path}: expected an integer type for the length of the list '{name}', "
-                        f"found '{count_type}'"
+                        f"found '{files.shown(count_type)}'"
                     )
                 found[-1][2].append(Property(name, _dtype(path, type_name), count_dtype))
             case ["property", type_name, name] if found:
                 found[-1][2].append(Property(name, _dtype(path, type_name)))
             case _:
-                raise ValueError(f"{path}: expected a line of a PLY header, found '{line[:80]}'")
+                raise ValueError(
+                    f"{path}: expected a line of a PLY header, found '{files.shown(line, 80)}'"
+                )
     if not byte_order:
         raise ValueError(
             f"{path}: expected a line 'format NAME 1.0' with NAME among {list(BYTE_ORDERS)}, "
@@ -125,7 +129,9 @@ def parse_header(path: pathlib.Path, content: bytes) -> tuple[str, list[Element]
     ]:
         if len(set(given)) < len(given):
             twice = next(name for name in given if given.count(name) > 1)
-            raise ValueError(f"{path}: expected each {owner} once, found '{twice}' twice")
+            raise ValueError(
+                f"{path}: expected each {owner} once, found '{files.shown(twice)}' twice"
+            )
     elements = [Element(name, count, tuple(properties)) for name, count, properties in found]
     return byte_order, elements, end.end()
 
@@ -133,6 +139,7 @@ def parse_header(path: pathlib.Path, content: bytes) -> tuple[str, list[Element]
 def _dtype(path: pathlib.Path, type_name: str) -> np.dtype:
     if type_name not in TYPES:
         raise ValueError(
-            f"{path}: expected a PLY type among {list(TYPES)}, found '{type_name}' in the header"
+            f"{path}: expected a PLY type among {list(TYPES)}, found '{files.shown(type_name)}' "
+            "in the header"
         )
     return np.dtype(TYPES[type_name])

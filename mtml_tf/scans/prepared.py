@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from mtml_tf import files, program
+from mtml_tf import arrays, files, program
 from mtml_tf.classes import ClassSet
 from mtml_tf.engines import Engine
 from mtml_tf.scans import semantic_input
@@ -276,11 +276,11 @@ def _write_prepared(
         "stamp": stamp,
         "faults": faults,
     }
-    arrays = {name: getattr(scene, name) for name in _ARRAYS}
-    arrays["truth"] = truth
+    given = {name: getattr(scene, name) for name in _ARRAYS}
+    given["truth"] = truth
     if scene.points is not None:
-        arrays |= {f"points.{name}": getattr(scene.points, name) for name in _POINT_ARRAYS}
-    present = {name: array for name, array in arrays.items() if array is not None}
+        given |= {f"points.{name}": getattr(scene.points, name) for name in _POINT_ARRAYS}
+    present = {name: array for name, array in given.items() if array is not None}
     with files.writing_file(path, overwrite=True) as temporary, temporary.open("wb") as file:
         np.savez(file, header=np.array(json.dumps(header)), **present)
 
@@ -288,27 +288,40 @@ def _write_prepared(
 def _read_header(path: pathlib.Path) -> dict | None:
     """Returns what is known of a cached scene, or None where it is missing or not readable."""
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            return json.loads(str(archive["header"]))
-    except Exception:  # a zip file can be damaged in many ways; it is simply made again
+        return _checked_header(path, arrays.read_npz(path))
+    except ValueError:  # it is simply made again
         return None
 
 
+def _checked_header(path: pathlib.Path, found: dict[str, Array]) -> dict:
+    """Takes the header out of the arrays of a cached scene. Raises ValueError where it is none."""
+    header = files.parse_json(str(found.pop("header", "")))
+    wanted = {"name": str, "grid_shape": list, "voxel_size": float, "num_features": int}
+    wanted |= {"stamp": str, "faults": list}
+    if not isinstance(header, dict) or any(
+        not isinstance(header.get(field), kind) for field, kind in wanted.items()
+    ):
+        raise ValueError(f"{path}: expected the header of a prepared scene, found another")
+    return header
+
+
 def _read_prepared(path: pathlib.Path) -> tuple[VoxelScene, Array | None]:
-    with np.load(path, allow_pickle=False) as archive:
-        header = json.loads(str(archive["header"]))
-        arrays = {name: archive[name] for name in (*_ARRAYS, "truth") if name in archive}
+    found = arrays.read_npz(path)
+    try:
+        header = _checked_header(path, found)
         of_points = {
-            name: archive[f"points.{name}"] for name in _POINT_ARRAYS if f"points.{name}" in archive
+            name: found[f"points.{name}"] for name in _POINT_ARRAYS if f"points.{name}" in found
         }
-    truth = arrays.pop("truth", None)
-    return (
-        VoxelScene(
+        scene = VoxelScene(
             name=header["name"],
             grid_shape=tuple(header["grid_shape"]),
             voxel_size=header["voxel_size"],
             points=Points(**of_points) if of_points else None,
-            **arrays,
-        ),
-        truth,
-    )
+            **{name: found[name] for name in _ARRAYS if name in found},
+        )
+    except (TypeError, IndexError, ValueError) as error:
+        raise ValueError(
+            f"{path}: expected a prepared scene, found {files.shown(str(error))}; remove the file "
+            "and start again"
+        ) from error
+    return scene, found.get("truth")

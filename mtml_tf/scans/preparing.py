@@ -124,11 +124,11 @@ class Settings:
             ValueError: a scan that can't be read or voxelized.
         """
         given = scan.read_scan(path, self.label_map)
-        scene = self._varied(scan.in_metres(given, self.up_axis, self.scale))
-        if scene.semantic_ids is None and self.semantic_dir:
-            unlabelled = np.zeros(len(scene.vertices), np.int32)
-            scene = dataclasses.replace(scene, semantic_ids=unlabelled, instance_ids=None)
         try:
+            scene = self._varied(scan.in_metres(given, self.up_axis, self.scale))
+            if scene.semantic_ids is None and self.semantic_dir:
+                unlabelled = np.zeros(len(scene.vertices), np.int32)
+                scene = dataclasses.replace(scene, semantic_ids=unlabelled, instance_ids=None)
             scan.check_step(scene, self.voxel_size)
             voxel_scene = voxels.voxelize(
                 *(scene, self.voxel_size, self.classes, self._origin(scene)), with_points=True

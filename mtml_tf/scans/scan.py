@@ -8,6 +8,7 @@ from collections.abc import Mapping
 import numpy as np
 from absl import logging
 
+from mtml_tf import arrays, files
 from mtml_tf.scans import ply
 from mtml_tf.scene import Scene
 
@@ -87,9 +88,10 @@ def read_scan(
     if missing:
         raise ValueError(
             f"{path}: expected the vertex properties x, y, z, found no {', '.join(missing)} among "
-            f"{list(present)}"
+            f"{files.shown(list(present))}"
         )
-    vertices = np.stack([vertex[axis].astype(np.float64) for axis in "xyz"], axis=1)
+    with np.errstate(invalid="ignore"):  # of a NaN that signals
+        vertices = np.stack([vertex[axis].astype(np.float64) for axis in "xyz"], axis=1)
     wrong = np.count_nonzero(~np.isfinite(vertices).all(axis=1))
     if wrong:
         raise ValueError(
@@ -105,7 +107,8 @@ def read_scan(
         semantic_ids = _ids(path, label_property, vertex[label_property], label_map or {})
     elif label_property not in ("", LABEL):
         raise ValueError(
-            f"{path}: expected the vertex property '{label_property}', found {list(present)}"
+            f"{path}: expected the vertex property '{label_property}', found "
+            f"{files.shown(list(present))}"
         )
     if "instance" in present:
         try:
@@ -140,7 +143,8 @@ def in_metres(scene: Scene, up_axis: str = "z", scale: float = 1.0) -> Scene:
         raise ValueError(f"expected an up axis among {list(UP_AXES)}, found '{up_axis}'")
     if not 0 < scale < np.inf:
         raise ValueError(f"expected a finite scale above 0, found {scale}")
-    vertices = scene.vertices @ np.array(UP_AXES[up_axis], np.float64).T * scale
+    with np.errstate(over="ignore", invalid="ignore"):  # a scene of infinite vertices is refused
+        vertices = scene.vertices @ np.array(UP_AXES[up_axis], np.float64).T * scale
     return dataclasses.replace(
         scene, vertices=vertices, coordinate_step=scene.coordinate_step * scale
     )
@@ -189,7 +193,8 @@ def _color_bytes(values: np.ndarray) -> np.ndarray:
         largest = 1.0
     elif values.dtype.kind != "f" and values.max(initial=0) > 255:
         largest = float(np.iinfo(np.uint16).max)
-    values = np.nan_to_num(values.astype(np.float64)) * (255 / largest)
+    with np.errstate(over="ignore", invalid="ignore"):  # infinity is 255, too
+        values = np.nan_to_num(values.astype(np.float64)) * (255 / largest)
     return np.clip(np.round(values), 0, 255).astype(np.uint8)
 
 
@@ -198,7 +203,7 @@ def _ids(
 ) -> np.ndarray:
     """Returns int32 [N] ids, mapped; raises ValueError for what is no id."""
     found, rows = np.unique(values, return_inverse=True)
-    whole = np.isfinite(found) & (found == np.floor(found))
+    whole = arrays.are_whole(found)
     if not whole.all():
         raise ValueError(
             f"{path}: expected whole numbers in the vertex property '{name}', found "

@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from mtml_tf import files
+from mtml_tf import arrays, files
 from mtml_tf.classes import SCANNET20, ClassSet
 from mtml_tf.scans import voxels
 from mtml_tf.scene import VoxelScene
@@ -254,7 +254,8 @@ def softmax(logits: Array, expected: str) -> Array:
     wrong = np.count_nonzero(~np.isfinite(largest))
     if wrong:
         raise ValueError(f"{expected}, found NaN or infinity in {wrong} of {len(logits)} rows")
-    powers = np.exp(logits - largest)
+    with np.errstate(over="ignore"):  # a difference of more than all numbers is as good as -inf
+        powers = np.exp(logits - largest)
     return powers / powers.sum(axis=1, keepdims=True)
 
 
@@ -284,7 +285,7 @@ def _read_ids(
 
 def _whole_number(word: str) -> int | None:
     """Returns what `5`, `5.0` or `5.000e+00` says, None for anything but a whole number."""
-    if re.fullmatch(r"[+-]?[0-9]+", word):
+    if re.fullmatch(r"[+-]?[0-9]{1,40}", word):
         return int(word)  # all digits, where a float would round
     try:
         number = float(word)
@@ -306,8 +307,8 @@ def _checked_ids(
         raise ValueError(
             f"{path}: expected {num_vertices} class ids, one for each vertex, found {len(ids)}"
         )
-    if ids.dtype.kind == "f" and (broken := ids[~np.isfinite(ids) | (ids != np.floor(ids))]).size:
-        raise ValueError(f"{path}: expected whole numbers as class ids, found {broken[0]}")
+    if ids.dtype.kind == "f" and not (whole := arrays.are_whole(ids)).all():
+        raise ValueError(f"{path}: expected whole numbers as class ids, found {ids[~whole][0]}")
     if label_map:
         found, rows = np.unique(ids, return_inverse=True)
         # As objects: an id of 64 bits without a sign fits no other integer.
@@ -319,22 +320,18 @@ def _checked_ids(
         if label_map is not None:
             hint += f"; {remedy_of_other_ids(classes)}"
         raise ValueError(
-            f"{path}: expected class ids among {list(classes.ids)} (or 0), found {wrong[:5]}{hint}"
+            f"{path}: expected class ids among {list(classes.ids)} (or 0), found "
+            f"{files.shown(wrong[:5])}{hint}"
         )
     return ids.astype(np.int32)
 
 
 def _read_array(path: pathlib.Path, num_vertices: int) -> Array:
-    try:
-        # A pickle could run any code.
-        array = np.load(path, allow_pickle=False)
-    except (ValueError, OSError, EOFError) as error:
+    array = arrays.read_npy(path)
+    if array.dtype.kind not in "iuf" or not array.ndim:
         raise ValueError(
-            f"{path}: expected an array of numbers as numpy.save writes it, found {error}"
-        ) from error
-    if not isinstance(array, np.ndarray) or array.dtype.kind not in "iuf" or not array.ndim:
-        kind = array.dtype if isinstance(array, np.ndarray) else "an archive of arrays"
-        raise ValueError(f"{path}: expected one array of numbers, a row a vertex, found {kind}")
+            f"{path}: expected one array of numbers, a row a vertex, found {array.dtype}"
+        )
     if len(array) != num_vertices:
         raise ValueError(
             f"{path}: expected {num_vertices} rows, one for each vertex, found {len(array)}"
@@ -343,7 +340,7 @@ def _read_array(path: pathlib.Path, num_vertices: int) -> Array:
 
 
 def _floats(array: Array) -> Array:
-    with np.errstate(over="ignore"):
+    with np.errstate(over="ignore", invalid="ignore"):  # readers refuse infinity and NaN
         return array.astype(np.float32)
 
 

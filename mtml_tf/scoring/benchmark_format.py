@@ -212,14 +212,14 @@ def parse_line(path: pathlib.Path, number: int, line: str) -> tuple[str, int, fl
     if len(fields) != 3:
         raise ValueError(
             f"{path}: expected 'mask class_id confidence', split by one space, in line {number}, "
-            f"found '{line}'"
+            f"found '{files.shown(line)}'"
         )
     folder = os.path.realpath(path.parent)
     mask_path = os.path.realpath(os.path.join(folder, fields[0].replace("\0", "")))
     if os.path.isabs(fields[0]) or os.path.commonpath([mask_path, folder]) != folder:
         raise ValueError(
             f"{path}: expected a mask inside the folder, by a relative path, in line {number}, "
-            f"found '{fields[0]}'"
+            f"found '{files.shown(fields[0])}'"
         )
     try:
         class_id, score = int(float(fields[1])), float(fields[2])
@@ -227,7 +227,8 @@ def parse_line(path: pathlib.Path, number: int, line: str) -> tuple[str, int, fl
         score = math.nan
     if not math.isfinite(score):
         raise ValueError(
-            f"{path}: expected a class id and a finite confidence in line {number}, found '{line}'"
+            f"{path}: expected a class id and a finite confidence in line {number}, found "
+            f"'{files.shown(line)}'"
         )
     return mask_path, class_id, score
 
@@ -274,7 +275,11 @@ def _read_bytes(path: pathlib.Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise ValueError(f"{path}: expected a readable file, found: {error.strerror}") from error
+        folder, name = path.parent, files.shown(path.name)  # of what a file of predictions names
+        raise ValueError(
+            f"{files.shown(str(folder), 1000)}/{name}: expected a readable file, found: "
+            f"{error.strerror}"
+        ) from error
 
 
 def _parse_integers(path: pathlib.Path, data: bytes) -> Array:
@@ -324,7 +329,7 @@ def _parse_any(path: pathlib.Path, data: bytes) -> Array:
         try:
             values[row] = int(line)
         except (ValueError, OverflowError) as error:
-            found = line[:40].decode(errors="replace").strip()
+            found = files.shown(line[:40].decode(errors="replace").strip())
             raise ValueError(
                 f"{path}: expected one integer a line, found '{found}' in line {row + 1}"
             ) from error

@@ -165,7 +165,11 @@ class Trees:
         count = len(self.column)
         inner = np.flatnonzero(self.right != _LEAF)
         well_formed = (
-            len(self.threshold) == len(self.right) == len(self.value) == count
+            all(
+                a.ndim == 1
+                for a in (self.roots, self.column, self.threshold, self.right, self.value)
+            )
+            and len(self.threshold) == len(self.right) == len(self.value) == count
             and np.all((self.roots >= 0) & (self.roots < count))
             and np.all((self.right[inner] > inner) & (self.right[inner] < count))
             and np.all((self.column >= 0) & (self.column < len(COLUMNS)))
@@ -208,7 +212,7 @@ class Trees:
             whole = {n: np.asarray(fields[n], np.int64) for n in ("roots", "column", "right")}
             parts = {n: np.asarray(fields[n], np.float64) for n in ("threshold", "value")}
             return cls(base=float(fields["base"]), **whole, **parts)
-        except (KeyError, TypeError) as error:
+        except (KeyError, TypeError, OverflowError) as error:
             raise ValueError(f"expected regression trees, found {error!r}") from error
 
 

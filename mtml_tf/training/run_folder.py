@@ -144,7 +144,7 @@ def _read(run_dir: str) -> dict[str, Any]:
     if not (has_begun(run_dir) and path.exists()):
         return {}
     try:
-        settings = json.loads(files.read_text(path))
+        settings = files.read_json(path)
         return {**settings, "method": dict(settings["method"])}
     except (ValueError, TypeError, KeyError) as error:
         raise ValueError(
