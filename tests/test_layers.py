@@ -14,6 +14,8 @@ import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 CONTRACT = {
+    "archives",
+    "arrays",
     "backend",
     "scene",
     "classes",
