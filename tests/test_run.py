@@ -209,6 +209,46 @@ def test_a_run_without_a_checkpoint_is_told_to_begin(killed, tmp_path):
             models.load_model(tmp_path, which)
 
 
+TERMINATED = """
+import os, signal, sys
+from mtml_tf import program, train
+from mtml_tf.training import callbacks, run
+
+def terminate(self, batch, logs):
+    if batch == 1:
+        os.kill(os.getpid(), signal.SIGTERM)
+
+def terminate_here(*_):
+    os.kill(os.getpid(), signal.SIGTERM)
+    raise AssertionError("ends before")
+
+if sys.argv.pop(1) == "step":
+    callbacks.Progress.on_train_batch_end = terminate
+else:
+    run.validate = terminate_here
+program.run(train.main)
+"""
+
+
+def test_a_run_that_is_told_to_end_saves_its_step_and_ends_with_the_same_weights(
+    data, run_dir, killed, tmp_path
+):
+    """First within a step, then within a validation: its step and all of it are done again."""
+    path = tmp_path / "run"
+    shutil.copytree(killed, path)
+    arguments = [f"--data_dir={data}", f"--run_dir={path}", *FLAGS]
+    for where, saved in (("step", 6), ("validation", STEPS_PER_EPOCH - 1)):
+        result = run_program(sys.executable, "-c", TERMINATED, where, *arguments)
+        assert result.returncode == 1, result.stderr
+        told = "interrupted; the same command goes on from the last checkpoint"
+        assert result.stderr.splitlines()[-1] == told
+        assert latest_step(path) == saved
+        assert ("ends after this step" in result.stderr) == (where == "step")
+    run.train(str(data), str(path), EXPERIMENT)
+    assert_bit_identical(weights_of(path), weights_of(run_dir))
+    assert_bit_identical(weights_of(path, models.BEST), weights_of(run_dir, models.BEST))
+
+
 def test_a_run_that_was_killed_ends_with_the_same_weights(data, run_dir, killed):
     assert not (killed / "last").exists()
     result = run_program(*command(data, killed, *FLAGS))

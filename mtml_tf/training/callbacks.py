@@ -1,7 +1,8 @@
-"""What happens beside the training: progress, validation, checkpoints, an early end."""
+"""What happens beside the training: progress, validation, checkpoints."""
 
 # ruff: noqa: D102  The methods are Keras hooks, called as their names say.
 
+import contextlib
 import math
 import sys
 import time
@@ -95,12 +96,17 @@ class Validation(keras.callbacks.Callback):
         score: Callable[[], ApTable],
         best_ap: tf.Variable,
         keep_best: Callable[[], None],
+        at_once: Callable[[], contextlib.AbstractContextManager[None]],
     ):
         super().__init__()
         self._config, self._losses, self._score = config, losses, score
-        self._best_ap, self._keep_best = best_ap, keep_best
+        self._best_ap, self._keep_best, self._at_once = best_ap, keep_best, at_once
 
     def on_epoch_end(self, epoch: int, logs: Logs) -> None:
+        with self._at_once():  # what is stopped here is done again
+            self._validate(epoch, logs)
+
+    def _validate(self, epoch: int, logs: Logs) -> None:
         logs.update({f"val_{name}": value for name, value in self._losses().items()})
         every = self._config.ap_every
         is_due = every and ((epoch + 1) % every == 0 or epoch + 1 == self._config.epochs)
@@ -139,32 +145,38 @@ class ShowScene(keras.callbacks.Callback):
 class Checkpoints(keras.callbacks.Callback):
     """Saves all that a run needs to go on."""
 
-    def __init__(self, optimizer: Optimizer, manager: tf.train.CheckpointManager, every: int):
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        manager: tf.train.CheckpointManager,
+        every: int,
+        before_last: bool,
+    ):
+        """Makes the callback.
+
+        Args:
+            optimizer: it counts the steps.
+            manager: saves.
+            every: steps between checkpoints.
+            before_last: whether one comes before the last step of an epoch too: who is stopped in
+                a validation, which is long, then goes on with that step and the validation.
+        """
         super().__init__()
         self._manager, self._optimizer, self._every = manager, optimizer, every
+        self._before_last = before_last
 
     def on_train_batch_end(self, batch: int, logs: Logs) -> None:
+        left = self.params["steps"] - batch - 1
         # The epoch's last step is saved at its end, with what the validation found.
-        is_last = batch + 1 == self.params["steps"]
-        if not is_last and int(self._optimizer.iterations.numpy()) % self._every == 0:
-            self._save()
+        is_due = int(self._optimizer.iterations.numpy()) % self._every == 0
+        if left and (is_due or (left == 1 and self._before_last)):
+            self.save()
 
     def on_epoch_end(self, epoch: int, logs: Logs) -> None:
-        self._save()
+        self.save()
 
-    def _save(self) -> None:
-        self._manager.save(checkpoint_number=int(self._optimizer.iterations.numpy()))
-
-
-class StopAfter(keras.callbacks.Callback):
-    """Ends the run in good order after so many minutes, to be resumed later."""
-
-    def __init__(self, minutes: float):
-        super().__init__()
-        self._minutes = minutes
-        self._start = time.monotonic()
-
-    def on_train_batch_end(self, batch: int, logs: Logs) -> None:
-        if time.monotonic() - self._start > self._minutes * 60:
-            logging.info("stopped after %g minutes; the same command goes on", self._minutes)
-            self.model.stop_training = True
+    def save(self) -> None:
+        """Saves the step that was done last, where it is not saved yet."""
+        step = int(self._optimizer.iterations.numpy())
+        if not (self._manager.latest_checkpoint or "").endswith(f"-{step}"):
+            self._manager.save(checkpoint_number=step)

@@ -12,6 +12,7 @@ from mtml_tf.data.records import DataFolder
 from mtml_tf.training.building import Learner
 from mtml_tf.training.checks import LESS_MEMORY
 from mtml_tf.training.experiment import Experiment
+from mtml_tf.training.stopping import OutOfTimeError
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,27 +64,26 @@ def fit(
     schedule: Schedule,
     beside: Sequence[keras.callbacks.Callback],
 ) -> None:
-    """Takes the steps that are left, until the end or until a callback stops them.
+    """Takes the steps that are left, until the end or until the time is over.
 
     Which scenes come, and how they are augmented, are functions of the seed and the step.
     """
-    for epochs, first_step, steps in schedule.left(learner.step):
-        if learner.training_model.stop_training:
-            break
-        learner.training_model.fit(
-            make_dataset(
-                folder,
-                experiment.train_split,
-                experiment.data,
-                first_step=first_step,
-                num_steps=len(epochs) * steps,
-            ),
-            initial_epoch=epochs.start,
-            epochs=epochs.stop,
-            steps_per_epoch=steps,
-            callbacks=list(beside),
-            verbose=0,
-        )
+    with contextlib.suppress(OutOfTimeError):
+        for epochs, first_step, steps in schedule.left(learner.step):
+            learner.training_model.fit(
+                make_dataset(
+                    folder,
+                    experiment.train_split,
+                    experiment.data,
+                    first_step=first_step,
+                    num_steps=len(epochs) * steps,
+                ),
+                initial_epoch=epochs.start,
+                epochs=epochs.stop,
+                steps_per_epoch=steps,
+                callbacks=list(beside),
+                verbose=0,
+            )
 
 
 @contextlib.contextmanager

@@ -18,6 +18,7 @@ from mtml_tf.training.description import describe
 from mtml_tf.training.experiment import Experiment
 from mtml_tf.training.fitting import Schedule, fit, schedule_of, told_what_ran_out
 from mtml_tf.training.replicas import choose_strategy, devices_in_words
+from mtml_tf.training.stopping import Signals, Stopping
 from mtml_tf.training.validation import losses_of, validate
 
 
@@ -47,11 +48,12 @@ def train(
         The trained model, with its last weights.
 
     Raises:
+        KeyboardInterrupt: SIGTERM or Ctrl-C; once a step is done there is a checkpoint of the last.
         ValueError: data that can't be read, scenes too large for memory, another method, network
             or data in `run_dir`, somebody else who trains there, or no run at all, a damaged
             checkpoint, a full disk, or a loss that is no longer a number.
     """
-    with run_folder.held(run_dir):
+    with Signals().heeded() as signals, run_folder.held(run_dir):
         folder = DataFolder(data_dir)
         run_folder.check_goes_on(run_dir, folder, experiment)
         description = describe(folder, experiment)
@@ -73,7 +75,9 @@ def train(
                     run_dir, models.LAST
                 )  # the checkpoint has them, until the end
                 run_folder.write(run_dir, folder, experiment, description)
-                beside = _beside(run_dir, folder, experiment, schedule, learner, checkpoints)
+                beside = _beside(
+                    run_dir, folder, experiment, schedule, learner, checkpoints, signals
+                )
                 fit(learner, folder, experiment, schedule, beside)
             models.write_weights(run_dir, models.LAST, learner.model.network)
         _report(run_dir, learner, report)
@@ -119,7 +123,8 @@ def _beside(
     experiment: Experiment,
     schedule: Schedule,
     learner: Learner,
-    checkpoints: tf.train.CheckpointManager,
+    manager: tf.train.CheckpointManager,
+    signals: Signals,
 ) -> list[keras.callbacks.Callback]:
     """Returns what happens beside the steps, in this order; writes the settings for TensorBoard."""
     config, model = experiment.train, learner.model
@@ -128,15 +133,18 @@ def _beside(
     described = dataclasses.replace(experiment, network=model.config.network)
     tensorboard.write_hyperparameters(log_dir, dataclasses.asdict(described))
 
+    split = config.validation_split
+    checkpoints = callbacks.Checkpoints(
+        learner.optimizer, manager, config.checkpoint_every, before_last=bool(split)
+    )
     beside = [
         callbacks.StopOnNan(
             learner.optimizer, lambda step: training_scenes(entries, experiment.data, step)
         ),
         callbacks.Progress(learner.optimizer, schedule.total_steps),
-        callbacks.Checkpoints(learner.optimizer, checkpoints, config.checkpoint_every),
+        checkpoints,
         callbacks.TensorBoard(log_dir),
     ]
-    split = config.validation_split
     if split:
         validation = callbacks.Validation(
             config,
@@ -144,14 +152,13 @@ def _beside(
             score=lambda: validate(model, folder, config),
             best_ap=learner.best_ap,
             keep_best=lambda: models.write_weights(run_dir, models.BEST, model.network),
+            at_once=signals.at_once,
         )
         beside.insert(1, validation)  # before progress and checkpoints, which take its results
         shown = folder.scene(folder.spaced_entries(split, config.validation_scenes)[0])
         show = functools.partial(tensorboard.write_scene, log_dir, model, shown)
         beside.append(callbacks.ShowScene(config.epochs, show))
-    if config.max_minutes:
-        beside.append(callbacks.StopAfter(config.max_minutes))
-    return beside
+    return [*beside, Stopping(signals, config.max_minutes, checkpoints.save)]
 
 
 def _report(run_dir: str, learner: Learner, report: Callable[[str], None]) -> None:
