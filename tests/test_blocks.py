@@ -64,7 +64,7 @@ def test_less_than_half_the_receptive_field_would_not_do(model):
 def test_memory_that_runs_out_leads_to_smaller_blocks(model, monkeypatch):
     scene = dataclasses.replace(sparse_scene(0, (300, 12, 12), 500), voxel_size=0.1)
     whole, *_ = model.predict(scene)
-    graph, seen, most = model._call, [], 200 * 12 * 12
+    graph, seen, most = model.network.traced, [], 200 * 12 * 12
 
     def call(inputs):
         shape = inputs["grid_shape"][0].numpy()
@@ -73,7 +73,7 @@ def test_memory_that_runs_out_leads_to_smaller_blocks(model, monkeypatch):
             raise tf.errors.ResourceExhaustedError(None, None, "out of memory")
         return graph(inputs)
 
-    monkeypatch.setitem(model.__dict__, "_call", call)
+    monkeypatch.setitem(model.network.__dict__, "traced", call)
     found, *_ = model.predict(scene)
     assert seen[0] == 300 * 12 * 12
     fitting = [size for size in seen if size <= most]
@@ -164,13 +164,16 @@ def test_many_classes_come_in_blocks_too(monkeypatch):
         np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5 * np.abs(expected).max())
 
 
-def test_scenes_of_any_size_share_one_graph(model, monkeypatch):
+def test_scenes_of_any_size_and_models_of_one_network_share_one_graph(model, monkeypatch):
+    """TensorFlow warns of retracing otherwise, and each trace of a network takes seconds."""
     traced = []
     network, values = model.network, model.network.call
     monkeypatch.setattr(
         network, "call", lambda inputs, **how: traced.append(1) or values(inputs, **how)
     )
-    counted = Model(model.config, network)
+    monkeypatch.delitem(network.__dict__, "traced", raising=False)  # that of other tests
     for seed, shape in enumerate([(8, 8, 8), (12, 10, 6), (16, 8, 4)]):
-        counted.predict(dataclasses.replace(sparse_scene(seed, shape, 20), voxel_size=0.1))
+        model.with_settings(min_voxels=4 + seed).predict(
+            dataclasses.replace(sparse_scene(seed, shape, 20), voxel_size=0.1)
+        )
     assert len(traced) == 1

@@ -38,6 +38,25 @@ def test_every_scene_comes_in_an_epoch(tmp_path, batch_size, steps):
     assert schedule.total_steps == 5 * steps
 
 
+def test_steps_of_all_grids_and_epochs_are_traced_once(tmp_path, monkeypatch):
+    """An epoch that was begun, then whole ones: two calls of `fit`."""
+    scenes = [box_scene(seed, grid_shape=(8 + 2 * seed, 12, 8)) for seed in range(4)]
+    data = str(write_folder(tmp_path / "data", two=scenes))
+    experiment = dataclasses.replace(quiet(epochs=1), train_split="two")
+    learners, original = [], run.fit
+
+    def fit(learner, *rest):
+        learners.append(learner)
+        original(learner, *rest)
+
+    monkeypatch.setattr(run, "fit", fit)
+    monkeypatch.setattr(Schedule, "left", lambda *_: [(range(1), 1, 1), (range(1, 3), 2, 2)])
+    run.train(data, str(tmp_path / "run"), experiment)
+    (learner,) = learners
+    assert learner.step == 5
+    assert learner.training_model.train_tf_function.experimental_get_tracing_count() == 1
+
+
 # --- What runs out -----------------------------------------------------------------------------
 
 

@@ -171,6 +171,8 @@ class _LoadedNetwork:
     def __call__(self, inputs: dict[str, tf.Tensor]) -> Outputs:
         return self._loaded.network(inputs)
 
+    traced = __call__  # it came as a graph
+
 
 def version_folder(path: pathlib.Path) -> pathlib.Path:
     """The folder with the graph: `path` itself or the highest version in it."""

@@ -1,11 +1,9 @@
 """A trained model: the network with all that is needed to use it, kept in a run folder."""
 
 import dataclasses
-import functools
 import math
 import pathlib
 import shutil
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -25,7 +23,7 @@ from mtml_tf.inference.model_config import (
 from mtml_tf.network.architecture import DIRECTION_SIZE
 from mtml_tf.network.blocks import Block, crop, split_grid, trim
 from mtml_tf.network.memory import available_memory, bytes_per_voxel, too_large
-from mtml_tf.network.voxel_network import VoxelNetwork, network_inputs
+from mtml_tf.network.voxel_network import VoxelNetwork
 from mtml_tf.scene import Instance, VoxelScene
 from mtml_tf.segmentation.segment import segment
 
@@ -140,7 +138,7 @@ class Model:
             part, rows, rows_of_part = crop(scene, block)
             if not len(rows):
                 continue
-            outputs = self._call(batch_of_one(part, self.config.classes))
+            outputs = self.network.traced(batch_of_one(part, self.config.classes))
             for name, of_scene in values.items():
                 of_scene[rows] = outputs[name][0].numpy()[rows_of_part]
         if config.num_labels:
@@ -163,20 +161,6 @@ class Model:
             config = dataclasses.replace(self.config.segment, direction_weight=0.0)
             return segment(scene, embedding, None, config, labels)
         return segment(scene, embedding, direction, self.config.segment, labels)
-
-    @functools.cached_property
-    def _call(self) -> Callable[[dict[str, tf.Tensor]], dict[str, tf.Tensor]]:
-        """The network as one graph for scenes of any size, and one for features."""
-        of_channels, of_features = (
-            tf.function(
-                lambda inputs: self.network(inputs), input_signature=[network_inputs(**values)]
-            )
-            for values in (
-                {"channels": tf.TensorSpec([None, None], tf.int32)},
-                {"features": tf.TensorSpec([None, None, self.config.network.input_channels])},
-            )
-        )
-        return lambda inputs: (of_features if "features" in inputs else of_channels)(inputs)
 
 
 def write_weights(run_dir: str | pathlib.Path, name: str, network: VoxelNetwork) -> None:

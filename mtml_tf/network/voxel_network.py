@@ -1,5 +1,6 @@
 """The network as everything else uses it: lists of occupied voxels in, values at them out."""
 
+import functools
 from collections.abc import Callable
 from typing import TypeAlias, TypeVar
 
@@ -128,6 +129,21 @@ class VoxelNetwork(keras.Model):
                 n: tf.TensorSpec([None, size], dtype) for n, size in sizes.items()
             },
         )
+
+    @functools.cached_property
+    def traced(self) -> Callable[[dict[str, tf.Tensor]], dict[str, tf.Tensor]]:
+        """The network as a graph, traced once for scenes of any size, and once for features.
+
+        It is the network's, so that all models that predict by this network share it.
+        """
+        of_channels, of_features = (
+            tf.function(lambda inputs: self(inputs), input_signature=[network_inputs(**values)])
+            for values in (
+                {"channels": tf.TensorSpec([None, None], tf.int32)},
+                {"features": tf.TensorSpec([None, None, self.config.input_channels])},
+            )
+        )
+        return lambda inputs: (of_features if "features" in inputs else of_channels)(inputs)
 
     def _on_one_grid(self, inputs: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         """Returns what `call` does, computed on the largest grid of the batch."""
