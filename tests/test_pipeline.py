@@ -6,8 +6,11 @@ import numpy as np
 import pytest
 from scenes import CLASSES, NUM_FEATURES, batch_of, box_scene, write_folder
 
+from mtml_tf.backend import tf
 from mtml_tf.config import DataConfig
+from mtml_tf.data import pipeline
 from mtml_tf.data.pipeline import (
+    Share,
     batch_of_one,
     largest_grid,
     make_dataset,
@@ -300,6 +303,49 @@ def test_little_is_padded_where_shapes_vary():
 
     assert padded(1) > 0.5
     assert padded(64) < 0.1
+
+
+# --- Replicas ----------------------------------------------------------------------------------
+
+
+def test_shares_of_a_step_are_its_scenes_as_one_process_sees_them(folder, monkeypatch):
+    """Two processes of two replicas each, in steps of four scenes; nobody reads another's."""
+    config = dataclasses.replace(FULL, batch_size=4)
+
+    def scenes_in(batches):
+        found = []
+        for batch in batches:
+            for coordinates, ids in zip(batch["coordinates"], batch["instance_ids"], strict=True):
+                rows = coordinates[:, 0] >= 0
+                found.append((coordinates[rows].tobytes(), ids[rows].tobytes()))
+        return sorted(found)
+
+    whole = take(make_dataset(folder, "train", config, num_steps=3), -1)
+    read, original = [], DataFolder.record
+    monkeypatch.setattr(
+        DataFolder, "record", lambda self, entry: read.append(entry) or original(self, entry)
+    )
+    shares = [
+        take(make_dataset(folder, "train", config, num_steps=3, share=Share(4, first, 2)), -1)
+        for first in (0, 2)
+    ]
+    assert [len(share) for share in shares] == [6, 6]
+    for step, batch in enumerate(whole):
+        of_step = [part for share in shares for part in share[2 * step : 2 * step + 2]]
+        assert scenes_in(of_step) == scenes_in([batch])
+    assert len(read) == 2 + 3 * 4  # each process looks at the first scene once
+
+
+def test_replicas_get_about_as_many_voxels():
+    counts = [100, 200, 300, 400, 500, 600, 700, 800]
+    entries = [RecordEntry(f"s{i}", "", 0, 0, (8, 8, 8), n) for i, n in enumerate(counts)]
+    config = dataclasses.replace(PLAIN, batch_size=8)
+    names = training_scenes(entries, config, 1)
+    total = dict(zip(names, (int(name[1:]) * 100 + 100 for name in names), strict=True))
+    hands = [pipeline._deal(tf.constant(1, tf.int64), entries, config, Share(2, i)) for i in (0, 1)]
+    dealt = [[names[int(example) - 8] for example in hand] for hand in hands]
+    assert sorted(dealt[0] + dealt[1]) == sorted(names)
+    assert [sum(total[name] for name in hand) for hand in dealt] == [1800, 1800]
 
 
 # --- The same again ----------------------------------------------------------------------------

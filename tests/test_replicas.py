@@ -45,7 +45,7 @@ def runs(tmp_path_factory):
     path = tmp_path_factory.mktemp("replicas")
     data = write_folder(
         path / "data",
-        two=[box_scene(seed, grid_shape=(12, 12, 8)) for seed in range(2)],
+        two=[box_scene(seed, grid_shape=(12 + 4 * seed, 12 - 2 * seed, 8)) for seed in range(2)],
         three=[box_scene(seed, grid_shape=(10 + 2 * seed, 12, 8)) for seed in range(1, 4)],
     )
     result = run_program(sys.executable, "-c", TWO_REPLICAS, str(data), str(path))
@@ -63,6 +63,7 @@ def of_first_step(run_dir):
 
 
 def test_the_gradient_of_two_replicas_is_that_of_the_joint_batch(runs):
+    """Of scenes of different grids, which share the largest of both in a batch."""
     one, two = (of_first_step(runs / name) for name in ("default", "mirrored"))
     assert one.keys() == two.keys()
     assert len(one) == 2 * 34

@@ -31,6 +31,21 @@ _PADDING = {
 }
 
 
+@dataclasses.dataclass(frozen=True)
+class Share:
+    """Which scenes of each step a process reads: those of some of the replicas.
+
+    Attributes:
+        num_replicas: that share the scenes of a step evenly.
+        first: number of the process's first replica.
+        count: number of its replicas.
+    """
+
+    num_replicas: int = 1
+    first: int = 0
+    count: int = 1
+
+
 def make_dataset(
     data_dir: str | DataFolder,
     split: str,
@@ -39,6 +54,7 @@ def make_dataset(
     training: bool = True,
     first_step: int = 0,
     num_steps: int | None = None,
+    share: Share = Share(),
 ) -> tf.data.Dataset:
     """Batches of scenes, padded to the largest of the batch.
 
@@ -49,6 +65,8 @@ def make_dataset(
         training: shuffle (anew in every epoch) and augment; otherwise each scene once, in order.
         first_step: number of the first batch; for training only.
         num_steps: how many batches; None for no end (training) or all scenes once.
+        share: of replicas that share a step; a batch is then what one of them gets, and those of
+            the first replica come first. For training only.
 
     Returns:
         A dataset of {"coordinates": int32 [B, M, 3] (-1 in padding rows), "instance_ids": int32
@@ -66,13 +84,12 @@ def make_dataset(
     num_features, voxel_size, classes = first.num_features, first.voxel_size, folder.classes
 
     if training:
-        start = first_step * config.batch_size
-        stop = (
-            np.iinfo(np.int64).max if num_steps is None else start + num_steps * config.batch_size
+        stop = np.iinfo(np.int64).max if num_steps is None else first_step + num_steps
+        examples = tf.data.Dataset.range(first_step, stop).flat_map(
+            lambda step: tf.data.Dataset.from_tensor_slices(_deal(step, entries, config, share))
         )
     else:
-        start, stop = 0, len(entries)
-    examples = tf.data.Dataset.range(start, stop)
+        examples = tf.data.Dataset.range(len(entries))
 
     def read(example: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         row = _row_of_example(example, entries, config) if training else example
@@ -93,7 +110,7 @@ def make_dataset(
     dataset = examples.map(read, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
     dataset = dataset.map(decode, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
     dataset = dataset.padded_batch(
-        config.batch_size,
+        config.batch_size // share.num_replicas,
         padding_values={
             name: tf.constant(_PADDING[name], spec.dtype)
             for name, spec in dataset.element_spec.items()
@@ -235,6 +252,25 @@ def batch_of_one(scene: VoxelScene, classes: ClassSet) -> dict[str, tf.Tensor]:
 def num_channels(scene: VoxelScene, classes: ClassSet) -> int:
     """Returns the number of input channels of a scene: its features' or one a class."""
     return scene.num_features or len(classes)
+
+
+def _deal(
+    step: tf.Tensor, entries: Sequence[RecordEntry], config: DataConfig, share: Share
+) -> tf.Tensor:
+    """Returns the numbers of a step's examples that a process reads, int64, by replica.
+
+    They are dealt by size, to and fro, so that all replicas have about as many voxels.
+    """
+    size, replicas = config.batch_size, share.num_replicas
+    examples = step * size + tf.range(size, dtype=tf.int64)
+    if replicas == 1:
+        return examples
+    rows = tf.map_fn(lambda example: _row_of_example(example, entries, config), examples)
+    num_voxels = tf.gather([entry.num_voxels for entry in entries], rows)
+    dealt = tf.reshape(tf.argsort(-num_voxels, stable=True), [size // replicas, replicas])
+    fro = tf.range(size // replicas)[:, None] % 2 == 1
+    hands = tf.transpose(tf.where(fro, dealt[:, ::-1], dealt))
+    return tf.gather(examples, tf.reshape(hands[share.first : share.first + share.count], [-1]))
 
 
 def _row_of_example(

@@ -108,11 +108,15 @@ class VoxelNetwork(keras.Model):
             inputs: `coordinates` int32 [B, M, 3], -1 in padding rows; `channels` int32 [B, M],
                 the input channel of a voxel's class, below C (-1 unlabelled), or `features` float32
                 [B, M, C]; `grid_shape` int32 [B, 3], even.
-            training: the scenes of the batch share its largest grid, whose computation is one.
-                Otherwise each scene is computed alone on its own grid, whatever lies beside it.
+            training: the scenes of the batch share its largest grid, whose computation is one, and
+                replicas the largest of all of theirs: so they compute what one would, and end
+                together. Otherwise each scene is computed alone on its own grid, whatever lies
+                beside it.
         """
         if training:
-            return self._on_one_grid(inputs)
+            return self._on_one_grid(
+                {**inputs, "grid_shape": _of_all_replicas(inputs["grid_shape"])}
+            )
         sizes = {"embedding": self.config.embedding_size, "direction": architecture.DIRECTION_SIZE}
         if self.config.num_labels:
             sizes["labels"] = self.config.num_labels
@@ -248,6 +252,18 @@ def _pad(values: tf.Tensor, rows: tf.Tensor, coordinates: tf.Tensor) -> tf.Tenso
     return tf.ensure_shape(
         tf.scatter_nd(tf.cast(rows, tf.int32), values, shape), [None, None, size]
     )
+
+
+def _of_all_replicas(grid_shapes: tf.Tensor) -> tf.Tensor:
+    """Returns the grid shapes, [B, 3], where there is one replica; else the largest of each."""
+    replica = tf.distribute.get_replica_context()
+    if replica is None or replica.num_replicas_in_sync == 1:
+        return grid_shapes
+    # Replicas add numbers and know no maximum: each adds a row that the others leave at 0.
+    own = tf.one_hot(replica.replica_id_in_sync_group, replica.num_replicas_in_sync)
+    largest = tf.cast(tf.reduce_max(grid_shapes, axis=0), own.dtype)
+    rows = replica.all_reduce(tf.distribute.ReduceOp.SUM, own[:, None] * largest)
+    return tf.cast(rows, grid_shapes.dtype)
 
 
 def network_inputs(**values: tf.TensorSpec) -> dict[str, tf.TensorSpec]:

@@ -2,12 +2,13 @@
 
 import contextlib
 import dataclasses
+import functools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from mtml_tf import files
 from mtml_tf.backend import keras, tf
-from mtml_tf.data.pipeline import make_dataset
+from mtml_tf.data.pipeline import Share, make_dataset
 from mtml_tf.data.records import DataFolder
 from mtml_tf.training.building import Learner
 from mtml_tf.training.checks import LESS_MEMORY
@@ -70,20 +71,33 @@ def fit(
     """
     with contextlib.suppress(OutOfTimeError):
         for epochs, first_step, steps in schedule.left(learner.step):
+            scenes = functools.partial(
+                make_dataset,
+                *(folder, experiment.train_split, experiment.data),
+                first_step=first_step,
+                num_steps=len(epochs) * steps,
+            )
             learner.training_model.fit(
-                make_dataset(
-                    folder,
-                    experiment.train_split,
-                    experiment.data,
-                    first_step=first_step,
-                    num_steps=len(epochs) * steps,
-                ),
+                _distributed(scenes, learner.training_model.distribute_strategy),
                 initial_epoch=epochs.start,
                 epochs=epochs.stop,
                 steps_per_epoch=steps,
                 callbacks=list(beside),
                 verbose=0,
             )
+
+
+def _distributed(
+    scenes: Callable[..., tf.data.Dataset], strategy: tf.distribute.Strategy
+) -> tf.data.Dataset:
+    """Returns the batches of all replicas of this process, which reads no scenes of others."""
+
+    def of_process(context: tf.distribute.InputContext) -> tf.data.Dataset:
+        num_replicas = context.num_replicas_in_sync
+        count = num_replicas // context.num_input_pipelines
+        return scenes(share=Share(num_replicas, context.input_pipeline_id * count, count))
+
+    return strategy.distribute_datasets_from_function(of_process)
 
 
 @contextlib.contextmanager
