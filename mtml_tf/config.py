@@ -294,7 +294,8 @@ class TrainConfig:
         recompute: compute activations again for the gradients instead of keeping them: less
             memory, more time, equal values.
         strategy: devices that share each batch evenly: `auto` (as many of the GPUs as can),
-            `mirrored` (all of them) or `default` (one).
+            `mirrored` (all of them), `default` (one) or `multiworker` (all of the machines that
+            TF_CONFIG names).
 
     Raises:
         ValueError: a value out of range.
@@ -331,8 +332,8 @@ class TrainConfig:
             self.execution,
         )
         _require(
-            self.strategy in ("auto", "default", "mirrored"),
-            "strategy auto, default or mirrored",
+            self.strategy in ("auto", "default", "mirrored", "multiworker"),
+            "strategy auto, default, mirrored or multiworker",
             self.strategy,
         )
         _require(

@@ -1,6 +1,9 @@
 """Tests of mtml_tf.training.replicas: two logical CPUs stand for two devices."""
 
+import json
+import re
 import sys
+import types
 
 import numpy as np
 import pytest
@@ -8,7 +11,8 @@ from scenes import box_scene, write_folder
 from training_runs import logged_values, run_program
 
 from mtml_tf.backend import tf
-from mtml_tf.training import replicas
+from mtml_tf.config import TrainConfig
+from mtml_tf.training import building, replicas
 
 # A run of one epoch on one device, and one on two that is then gone on with.
 TWO_REPLICAS = """
@@ -137,6 +141,40 @@ def test_without_gpus_there_is_one_device_unless_mirrored_is_asked_for(caplog):
     mirrored = replicas.choose_strategy("mirrored", 2)
     assert isinstance(mirrored, tf.distribute.MirroredStrategy)
     assert mirrored.num_replicas_in_sync == 1
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        "",
+        "{",
+        '{"cluster": {"worker": ["a:1"]}}',
+        '{"cluster": {"worker": ["a:1"]}, "task": {"type": "worker", "index": 1}}',
+    ],
+)
+def test_workers_that_nobody_named_are_asked_for(told, monkeypatch):
+    monkeypatch.setenv("TF_CONFIG", told)
+    sentence = "expected the addresses of all workers, and which of them this one is, in TF_CONFIG"
+    with pytest.raises(ValueError, match=f"{sentence}, found '{re.escape(told)}'; docs/dist"):
+        replicas.choose_strategy("multiworker", 2)
+
+
+def test_workers_that_cannot_share_a_batch_are_told(monkeypatch):
+    config = {"cluster": {"worker": ["a:1"]}, "task": {"type": "worker", "index": 0}}
+    monkeypatch.setenv("TF_CONFIG", json.dumps(config))
+    three = types.SimpleNamespace(num_replicas_in_sync=3)
+    monkeypatch.setattr(tf.distribute, "MultiWorkerMirroredStrategy", lambda: three)
+    assert replicas.choose_strategy("multiworker", 6) is three
+    with pytest.raises(ValueError, match="expected a batch_size that 3 replicas can share evenly"):
+        replicas.choose_strategy("multiworker", 4)
+
+
+def test_workers_that_start_from_different_checkpoints_are_refused(monkeypatch, tmp_path):
+    monkeypatch.setattr(replicas, "summing", lambda strategy: lambda own: np.array([2, 7]))
+    learner = types.SimpleNamespace(step=0, strategy=None)
+    sentence = "expected a run folder that all workers share, found 0 steps done here and 3.5 on av"
+    with pytest.raises(ValueError, match=f"{tmp_path}: {sentence}"):
+        building.restore(learner, str(tmp_path), TrainConfig())
 
 
 def test_devices_are_told_in_words():

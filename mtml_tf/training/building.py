@@ -1,6 +1,7 @@
 """What is trained: network, loss and optimizer joined, and where they start."""
 
 import dataclasses
+import functools
 import pathlib
 from typing import Any
 
@@ -13,6 +14,7 @@ from mtml_tf.inference import models
 from mtml_tf.network.architecture import STEM
 from mtml_tf.network.losses import TRUTH, MultiTaskLoss
 from mtml_tf.network.voxel_network import VoxelNetwork
+from mtml_tf.training import replicas
 from mtml_tf.training.experiment import Experiment
 
 _MOST_CHECKPOINTS = 2
@@ -38,6 +40,21 @@ class Learner:
     def step(self) -> int:
         """Number of steps done."""
         return int(self.optimizer.iterations.numpy())
+
+    @property
+    def strategy(self) -> tf.distribute.Strategy:
+        """On which devices it is trained."""
+        return self.training_model.distribute_strategy
+
+    @functools.cached_property
+    def checkpoint(self) -> tf.train.Checkpoint:
+        """What a checkpoint holds."""
+        checkpoint = tf.train.Checkpoint(
+            network=self.model.network.dense, optimizer=self.optimizer, best_ap=self.best_ap
+        )
+        # Makes the variable now: where the chief alone made it, it would wait for other workers.
+        checkpoint.save_counter.assign(0)
+        return checkpoint
 
 
 def build(
@@ -104,33 +121,43 @@ def learning_rate(config: TrainConfig, total_steps: int) -> Any:
     return config.learning_rate
 
 
-def restore(learner: Learner, run_dir: str, config: TrainConfig) -> tf.train.CheckpointManager:
+def restore(learner: Learner, run_dir: str, config: TrainConfig) -> None:
     """Puts the learner where it starts: the run's last checkpoint, another run, or as it is.
 
-    Returns:
-        What saves its checkpoints.
-
     Raises:
-        ValueError: a damaged checkpoint, or no run where `config.init_from` says.
+        ValueError: a damaged checkpoint, or no run where `config.init_from` says; or workers that
+            found different checkpoints.
     """
-    checkpoint = tf.train.Checkpoint(
-        network=learner.model.network.dense, optimizer=learner.optimizer, best_ap=learner.best_ap
-    )
-    folder = str(pathlib.Path(run_dir) / models.CHECKPOINTS)
-    manager = tf.train.CheckpointManager(checkpoint, folder, _MOST_CHECKPOINTS)
-    if manager.latest_checkpoint:
+    latest = tf.train.latest_checkpoint(_checkpoints_of(run_dir))
+    if latest:
         try:
-            checkpoint.restore(manager.latest_checkpoint).assert_existing_objects_matched()
+            learner.checkpoint.restore(latest).assert_existing_objects_matched()
         except models.READ_ERRORS as error:
             raise ValueError(
-                f"{manager.latest_checkpoint}: expected a checkpoint of this run, found one that "
+                f"{latest}: expected a checkpoint of this run, found one that "
                 "is cut or another network's; choose another run folder"
             ) from error
         if config.decay == "constant":  # the rate is in the checkpoint; the flag goes before it
             learner.optimizer.learning_rate = config.learning_rate
     elif config.init_from:
         initialise_from(learner.model.network, config.init_from, learner.model.config.classes)
-    return manager
+    count, steps = replicas.summing(learner.strategy)([1, learner.step])
+    if steps != count * learner.step:
+        raise ValueError(
+            f"{run_dir}: expected a run folder that all workers share, found {learner.step} steps "
+            f"done here and {steps / count:g} on average; give all the same --run_dir on a file "
+            "system that they share"
+        )
+
+
+def saving(learner: Learner, run_dir: str) -> tf.train.CheckpointManager:
+    """Returns what saves the checkpoints of a run."""
+    folder = _checkpoints_of(run_dir)
+    return tf.train.CheckpointManager(learner.checkpoint, folder, _MOST_CHECKPOINTS)
+
+
+def _checkpoints_of(run_dir: str) -> str:
+    return str(pathlib.Path(run_dir) / models.CHECKPOINTS)
 
 
 def initialise_from(network: VoxelNetwork, run_dir: str, classes: ClassSet) -> None:

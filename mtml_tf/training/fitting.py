@@ -78,7 +78,7 @@ def fit(
                 num_steps=len(epochs) * steps,
             )
             learner.training_model.fit(
-                _distributed(scenes, learner.training_model.distribute_strategy),
+                _distributed(scenes, learner.strategy),
                 initial_epoch=epochs.start,
                 epochs=epochs.stop,
                 steps_per_epoch=steps,

@@ -1,5 +1,6 @@
 """Training: the paper's schedule by Keras `fit`, resumable to the bit."""
 
+import contextlib
 import dataclasses
 import functools
 import pathlib
@@ -12,12 +13,18 @@ from mtml_tf.data.pipeline import training_scenes
 from mtml_tf.data.records import DataFolder
 from mtml_tf.inference import models
 from mtml_tf.training import callbacks, run_folder, tensorboard
-from mtml_tf.training.building import Learner, build, restore
+from mtml_tf.training.building import Learner, build, restore, saving
 from mtml_tf.training.checks import check_scenes
 from mtml_tf.training.description import describe
 from mtml_tf.training.experiment import Experiment
 from mtml_tf.training.fitting import Schedule, fit, schedule_of, told_what_ran_out
-from mtml_tf.training.replicas import choose_strategy, devices_in_words
+from mtml_tf.training.replicas import (
+    choose_strategy,
+    devices_in_words,
+    is_chief,
+    summing,
+    told_who_is_gone,
+)
 from mtml_tf.training.stopping import Signals, Stopping
 from mtml_tf.training.validation import losses_of, validate
 
@@ -34,7 +41,8 @@ def train(
     The folder then holds `model.json`, `settings.json`, `last/` and (with a validation split)
     `best/` weights, `checkpoints/` to resume from and `logs/` for TensorBoard. Order and
     augmentation of the scenes are functions of the seed and the step, so that on a CPU a run that
-    was killed and started again ends with the weights of one that was not.
+    was killed and started again ends with the weights of one that was not. Of several workers, each
+    of which calls this, the chief writes the folder.
 
     Args:
         data_dir: data folder.
@@ -51,36 +59,38 @@ def train(
         KeyboardInterrupt: SIGTERM or Ctrl-C; once a step is done there is a checkpoint of the last.
         ValueError: data that can't be read, scenes too large for memory, another method, network
             or data in `run_dir`, somebody else who trains there, or no run at all, a damaged
-            checkpoint, a full disk, or a loss that is no longer a number.
+            checkpoint, a full disk, or a loss that is no longer a number; devices that can't share
+            a batch, workers that TF_CONFIG does not name, or one that is gone.
     """
-    with Signals().heeded() as signals, run_folder.held(run_dir):
+    # Before TensorFlow does anything else: several workers could not find one another later.
+    strategy = choose_strategy(experiment.train.strategy, experiment.data.batch_size)
+    chief = is_chief(strategy)  # the others write nothing
+    holding = run_folder.held(run_dir) if chief else contextlib.nullcontext()
+    with told_who_is_gone(strategy), Signals().heeded() as signals, holding:
         folder = DataFolder(data_dir)
         run_folder.check_goes_on(run_dir, folder, experiment)
         description = describe(folder, experiment)
         run_folder.check_model(run_dir, description)
-        strategy = choose_strategy(experiment.train.strategy, experiment.data.batch_size)
 
         _make_repeatable(experiment.data.seed)
         schedule = schedule_of(folder, experiment)
         num_features = folder.num_features(experiment.train_split)
         learner = build(description, experiment, schedule.total_steps, num_features, strategy)
         check_scenes(folder, experiment, learner.model.network, strategy.num_replicas_in_sync)
-        checkpoints = restore(learner, run_dir, experiment.train)
-        _tell_what_is_left(run_dir, folder, experiment, schedule, learner, strategy)
+        restore(learner, run_dir, experiment.train)
+        _tell_what_is_left(run_dir, folder, experiment, schedule, learner)
 
         with told_what_ran_out(run_dir, data_dir, learner):
             if schedule.left(learner.step):
-                before_start()
-                models.remove_weights(
-                    run_dir, models.LAST
-                )  # the checkpoint has them, until the end
-                run_folder.write(run_dir, folder, experiment, description)
-                beside = _beside(
-                    run_dir, folder, experiment, schedule, learner, checkpoints, signals
-                )
+                if chief:
+                    before_start()
+                    models.remove_weights(run_dir, models.LAST)  # they are in the checkpoint
+                    run_folder.write(run_dir, folder, experiment, description)
+                beside = _beside(run_dir, folder, experiment, schedule, learner, signals)
                 fit(learner, folder, experiment, schedule, beside)
-            models.write_weights(run_dir, models.LAST, learner.model.network)
-        _report(run_dir, learner, report)
+            if chief:
+                models.write_weights(run_dir, models.LAST, learner.model.network)
+                _report(run_dir, learner, report)
         return learner.model
 
 
@@ -97,7 +107,6 @@ def _tell_what_is_left(
     experiment: Experiment,
     schedule: Schedule,
     learner: Learner,
-    strategy: tf.distribute.Strategy,
 ) -> None:
     """Logs how much there is to do, or why there is nothing."""
     done, total = learner.step, schedule.total_steps
@@ -113,7 +122,7 @@ def _tell_what_is_left(
     num_scenes = len(folder.entries(experiment.train_split))
     logging.info(
         "%d scenes, %d steps an epoch, %d steps to go, on %s",
-        *(num_scenes, schedule.steps_per_epoch, total - done, devices_in_words(strategy)),
+        *(num_scenes, schedule.steps_per_epoch, total - done, devices_in_words(learner.strategy)),
     )
 
 
@@ -123,24 +132,29 @@ def _beside(
     experiment: Experiment,
     schedule: Schedule,
     learner: Learner,
-    manager: tf.train.CheckpointManager,
     signals: Signals,
 ) -> list[keras.callbacks.Callback]:
     """Returns what happens beside the steps, in this order; writes the settings for TensorBoard."""
     config, model = experiment.train, learner.model
     entries = folder.entries(experiment.train_split)
+    stop_on_nan = callbacks.StopOnNan(
+        learner.optimizer, lambda step: training_scenes(entries, experiment.data, step)
+    )
+    stopping = functools.partial(
+        Stopping, signals, config.max_minutes, total=summing(learner.strategy)
+    )
+    if not is_chief(learner.strategy):
+        return [stop_on_nan, stopping(save=lambda: None)]
+
     log_dir = str(pathlib.Path(run_dir) / "logs")
     described = dataclasses.replace(experiment, network=model.config.network)
     tensorboard.write_hyperparameters(log_dir, dataclasses.asdict(described))
 
     split = config.validation_split
-    checkpoints = callbacks.Checkpoints(
-        learner.optimizer, manager, config.checkpoint_every, before_last=bool(split)
-    )
+    manager, every = saving(learner, run_dir), config.checkpoint_every
+    checkpoints = callbacks.Checkpoints(learner.optimizer, manager, every, before_last=bool(split))
     beside = [
-        callbacks.StopOnNan(
-            learner.optimizer, lambda step: training_scenes(entries, experiment.data, step)
-        ),
+        stop_on_nan,
         callbacks.Progress(learner.optimizer, schedule.total_steps),
         checkpoints,
         callbacks.TensorBoard(log_dir),
@@ -158,7 +172,7 @@ def _beside(
         shown = folder.scene(folder.spaced_entries(split, config.validation_scenes)[0])
         show = functools.partial(tensorboard.write_scene, log_dir, model, shown)
         beside.append(callbacks.ShowScene(config.epochs, show))
-    return [*beside, Stopping(signals, config.max_minutes, checkpoints.save)]
+    return [*beside, stopping(save=checkpoints.save)]
 
 
 def _report(run_dir: str, learner: Learner, report: Callable[[str], None]) -> None:

@@ -11,8 +11,9 @@ import signal
 import threading
 import time
 import types
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
+import numpy as np
 from absl import logging
 
 from mtml_tf.backend import keras
@@ -74,16 +75,23 @@ class Stopping(keras.callbacks.Callback):
     The last step of an epoch ends with what comes at the epoch's end.
     """
 
-    def __init__(self, signals: Signals, minutes: float, save: Callable[[], None]):
+    def __init__(
+        self,
+        signals: Signals,
+        minutes: float,
+        save: Callable[[], None],
+        total: Callable[[Sequence[float]], np.ndarray] = np.array,
+    ):
         """Makes the callback.
 
         Args:
             signals: what may have come.
             minutes: of the run; 0 for no limit.
             save: saves a checkpoint.
+            total: sums over all workers, which end after the same step.
         """
         super().__init__()
-        self._signals, self._minutes, self._save = signals, minutes, save
+        self._signals, self._minutes, self._save, self._total = signals, minutes, save, total
         self._start = time.monotonic()
 
     def on_train_batch_end(self, batch: int, logs: Logs) -> None:
@@ -95,11 +103,12 @@ class Stopping(keras.callbacks.Callback):
         self._stop_where_asked()
 
     def _stop_where_asked(self) -> None:
-        is_over = self._minutes and time.monotonic() - self._start > self._minutes * 60
-        if not (self._signals.came or is_over):
-            return
-        self._save()
-        if self._signals.came:
+        is_over = 0 < self._minutes * 60 < time.monotonic() - self._start
+        came, is_over = self._total([self._signals.came, is_over]) > 0
+        if came or is_over:
+            self._save()
+        if came:
             raise KeyboardInterrupt
-        logging.info("stopped after %g minutes; the same command goes on", self._minutes)
-        raise OutOfTimeError
+        if is_over:
+            logging.info("stopped after %g minutes; the same command goes on", self._minutes)
+            raise OutOfTimeError
