@@ -25,7 +25,7 @@ from mtml_tf import config, engines
 from mtml_tf.classes import read_classes
 
 # Flags of other programs (docker, pip, tensorboard), and those that every program of absl has.
-OTHER_FLAGS = {"build-arg", "gpus", "rm", "user", "no-deps", "logdir"}
+OTHER_FLAGS = {"build-arg", "gpus", "rm", "user", "no-deps", "logdir", "nodes"}
 # Options of Apache Beam.
 OTHER_FLAGS |= {"runner", "parallelism", "flink_master", "environment_type"}
 OTHER_FLAGS |= {"direct_running_mode", "direct_num_workers"}
