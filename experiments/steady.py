@@ -1,0 +1,140 @@
+"""Whether long runs keep their memory: `python -m experiments.steady --data_dir=data/toy`
+
+A tiny network takes training steps, predicts scenes and scores them, thousands of each in one
+process, on grids that differ. Resident memory should be the same after the first quarter and at the
+end, and the network traced once for training and once for prediction.
+"""
+
+import itertools
+import pathlib
+import resource
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from absl import flags
+
+from experiments.running import encode_markdown
+from mtml_tf import program
+from mtml_tf.config import DataConfig, LossConfig, NetworkConfig, TrainConfig
+
+if TYPE_CHECKING:
+    from mtml_tf.data.records import DataFolder
+    from mtml_tf.inference.models import Model
+    from mtml_tf.scene import Instance
+
+FLAGS = flags.FLAGS
+
+_MIB = 1 << 20
+
+
+class Marks:
+    """Resident memory after a quarter, a half and all of so many calls, MiB."""
+
+    def __init__(self, count: int):
+        self.values: list[str] = []
+        self._done, self._marks = 0, {count // 4, count // 2, count}
+
+    def done(self) -> None:
+        """Tells that one more call is done."""
+        self._done += 1
+        if self._done in self._marks:
+            pages = int(pathlib.Path("/proc/self/statm").read_text().split()[1])
+            self.values.append(f"{pages * resource.getpagesize() / _MIB:.0f}")
+
+
+def train(folder: "DataFolder", split: str, count: int) -> tuple["Model", Marks, int]:
+    """Takes so many steps; returns the model, the memory and how many times a step was traced."""
+    from mtml_tf.backend import keras, tf
+    from mtml_tf.training import building, description, experiment, fitting
+
+    tiny = experiment.Experiment(
+        split,
+        NetworkConfig(width=1 / 16, dilations=(1, 2)),
+        LossConfig(),
+        DataConfig(),
+        TrainConfig(),
+        {"min_voxels": 4},
+    )
+    described = description.describe(folder, tiny)
+    learner = building.build(
+        described, tiny, count, folder.num_features(split), tf.distribute.get_strategy()
+    )
+    marks = Marks(count)
+    mark = keras.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: marks.done())
+    fitting.fit(learner, folder, tiny, fitting.Schedule(count, 1), [mark])
+    traced = learner.training_model.train_tf_function.experimental_get_tracing_count()
+    return learner.model, marks, traced
+
+
+def predict(model: "Model", folder: "DataFolder", split: str, count: int) -> tuple[Marks, int]:
+    """Predicts so many scenes, by a model of other settings each time; as `train`."""
+    traced, marks, call = [], Marks(count), model.network.call
+
+    def counted(inputs: Any, **how: Any) -> Any:
+        traced.append(1)
+        return call(inputs, **how)
+
+    model.network.call = counted  # type: ignore[method-assign,assignment]
+    for number, scene in enumerate(itertools.islice(_again(folder, split), count)):
+        model.with_settings(min_score=number / count).segment(scene)
+        marks.done()
+    return marks, len(traced)
+
+
+def score(model: "Model", folder: "DataFolder", split: str, count: int) -> Marks:
+    """Scores so many scenes, whose instances are found before."""
+    from mtml_tf.scoring.average_precision import average_precision
+
+    found = [
+        (folder.ground_truth(split, e), model.segment(folder.scene(e)))
+        for e in folder.entries(split)
+    ]
+    marks = Marks(count)
+
+    def scored() -> Iterator[tuple[np.ndarray, list["Instance"]]]:
+        for pair in itertools.islice(itertools.cycle(found), count):
+            yield pair
+            marks.done()
+
+    average_precision(scored(), model.config.classes, 1)
+    return marks
+
+
+def _again(folder: "DataFolder", split: str) -> Iterator[Any]:
+    """Yields the scenes of a split again and again, read each time."""
+    while True:
+        yield from folder.scenes(split)
+
+
+def define_flags() -> None:
+    """Defines the flags; here, so that other code can import this module beside its like."""
+    flags.DEFINE_string("data_dir", "data/toy", "Data folder.")
+    flags.DEFINE_string("split", "train", "One of its splits, with ground truth.")
+    flags.DEFINE_integer("count", 2000, "Steps, predictions and scorings.", lower_bound=4)
+
+
+def main() -> None:
+    """Reads the flags, measures and prints."""
+    from mtml_tf.data.records import DataFolder
+
+    folder, split, count = DataFolder(FLAGS.data_dir), FLAGS.split, FLAGS.count
+    model, training, steps_traced = train(folder, split, count)
+    prediction, traced = predict(model, folder, split, count)
+    scoring = score(model, folder, split, count)
+    heads = [
+        "resident memory, MiB",
+        *(f"after {n}" for n in (count // 4, count // 2, count)),
+        "traces",
+    ]
+    rows = [
+        ["training steps", *training.values, str(steps_traced)],
+        ["scenes predicted", *prediction.values, str(traced)],
+        ["scenes scored", *scoring.values, "-"],
+    ]
+    print(encode_markdown([heads, *rows]))
+
+
+if __name__ == "__main__":
+    define_flags()
+    program.run(main)
