@@ -2,7 +2,8 @@
 
 The work is one function, called for each scene: all that it needs is in it and in its argument, all
 that it makes is on disk, whole, and what it returns is small. So it may be done anywhere, in any
-order and twice, and every engine gives the same.
+order and twice, and every engine gives the same, up to the rounding of sums where a network runs on
+another number of threads.
 """
 
 import dataclasses
@@ -48,6 +49,11 @@ class Engine:
             raise ValueError(f"expected --num_workers of at least 0, found {self.num_workers}")
         if self.beam_options and self.engine != BEAM:
             raise ValueError("expected --beam_options together with --engine=beam only")
+
+    def check(self) -> None:
+        """Raises ImportError without Apache Beam, ValueError for options it can't take."""
+        if self.engine == BEAM:
+            _beam_options(self.beam_options)
 
     def map(
         self,
@@ -97,22 +103,14 @@ def _map_on_beam(
     shared_dir: str | pathlib.Path,
     options: str,
 ) -> Iterator[Any]:
-    try:
-        import apache_beam
-        from apache_beam.options.pipeline_options import PipelineOptions
-    except ImportError as error:
-        raise ImportError(
-            '--engine=beam needs Apache Beam; install it with pip install "mtml_tf[beam]" -c '
-            "constraints-beam.txt, or leave --engine at pool"
-        ) from error
-    given = shlex.split(options)
-    if not any(option.startswith("--runner") for option in given):
-        given.insert(0, LOCAL_RUNNER)
+    pipeline_options = _beam_options(options)
+    import apache_beam
+
     pathlib.Path(shared_dir).mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".beam.", dir=shared_dir) as folder:
         step = _Step(function, folder)
         try:
-            with apache_beam.Pipeline(options=PipelineOptions(given)) as pipeline:
+            with apache_beam.Pipeline(options=pipeline_options) as pipeline:
                 numbered = pipeline | apache_beam.Create(list(enumerate(items)), reshuffle=True)
                 _ = numbered | apache_beam.Map(step)
         except Exception as error:  # of any kind: runners have their own
@@ -128,6 +126,26 @@ def _map_on_beam(
                     f"result of {item} there; choose one on a shared file system"
                 )
             yield json.loads(files.read_text(path))
+
+
+def _beam_options(options: str) -> Any:
+    """Returns Beam's own options of a text."""
+    try:
+        from apache_beam.options.pipeline_options import PipelineOptions
+    except ImportError as error:
+        raise ImportError(
+            '--engine=beam needs Apache Beam; install it with pip install "mtml_tf[beam]" -c '
+            "constraints-beam.txt, or leave --engine at pool"
+        ) from error
+    try:
+        given = shlex.split(options)
+    except ValueError as error:
+        raise ValueError(
+            f"--beam_options: expected options as a shell takes them, found {options} ({error})"
+        ) from error
+    if not any(option.startswith("--runner") for option in given):
+        given.insert(0, LOCAL_RUNNER)
+    return PipelineOptions(given)
 
 
 def _result_path(folder: str, number: int) -> pathlib.Path:

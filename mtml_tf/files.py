@@ -206,6 +206,12 @@ def check_folder(path: str | pathlib.Path) -> None:
         raise ValueError(f"{path}: expected a folder to write, found a file of that name")
 
 
+def make_folder(path: str | pathlib.Path) -> None:
+    """Makes a folder where there is none. Raises ValueError where it can't be made."""
+    with _told_of(pathlib.Path(path)):
+        pathlib.Path(path).mkdir(parents=True, exist_ok=True)
+
+
 def check_may_replace(
     path: str | pathlib.Path, overwrite: bool, kind: FolderKind | None = None
 ) -> None:

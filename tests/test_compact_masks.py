@@ -136,7 +136,7 @@ def pack(num_vertices, num_masks, *runs):
         (pack(4, 1, 1, 4), "expected run lengths of masks within 4 vertices and apart"),
         (pack(4, 1, 1, 1, 0, 1), "expected run lengths of masks within 4 vertices and apart"),
         (pack(4, 1, 1, 1, 1, 0), "expected run lengths of masks within 4 vertices and apart"),
-        (pack(4, 1, 0, 4_000_000_000), "at most 1024 vertices in all, found 4000000000"),
+        (pack(4, 1, 0, 4_000_000_000), "at most 67108864 vertices in all, found 4000000000"),
         (WHOLE + b"x", "found more behind them"),
         (b"MTMLRLE1" + zlib.compress(b"short"), "found a file that is cut or too large"),
         (
@@ -151,6 +151,15 @@ def test_numbers_that_do_not_fit_are_told_before_memory_is_taken(data, sentence)
         compact.decode_masks(data, "a")
 
 
-def test_more_than_is_read_back_is_not_written():
+def test_more_than_is_read_back_is_not_written(monkeypatch):
+    monkeypatch.setattr(compact, "_MOST_MEMBERS", 256)
     with pytest.raises(ValueError, match=r"^a: expected masks of at most 256 .*found 257; leave"):
         compact.encode_masks([instance(0)] * 257, 1, "a")
+
+
+def test_a_few_bytes_do_not_make_masks_without_end():
+    size = 1 << 30
+    payload = struct.pack("<QQdqI", size, 1, 0.5, 2, 1)
+    runs = np.array([0, size], "<u4").view(np.uint8).reshape(-1, 4).T.tobytes()
+    with pytest.raises(ValueError, match=rf"^a: expected masks of at most .* found {size}$"):
+        compact.decode_masks(b"MTMLRLE1" + zlib.compress(payload + runs), "a")

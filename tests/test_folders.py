@@ -136,8 +136,8 @@ def test_predictions_that_were_ended_or_failed_are_told(write, warnings):
 
 def test_what_a_killed_process_leaves_belongs_to_predictions(write):
     found, _ = write("room")
-    (found / "predicted_masks" / ".hall_000.txt.x9_y").touch()
-    (found / ".hall.masks.0ab1").touch()
+    (found / "predicted_masks" / ".hall_000.txt.x9_yab12").touch()
+    (found / ".hall.masks.0ab1cd_e").touch()
     for name in (folders.SETTINGS, folders.REPORT):
         (found / name).touch()
     folders.PREDICTIONS.check(found)

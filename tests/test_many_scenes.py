@@ -4,12 +4,15 @@ import importlib.util
 import json
 import os
 import pathlib
+import shutil
+import sys
 
 import numpy as np
 import pytest
 from own_scans import BARE, CLASSES, assert_finds_box_and_ball, room, run, tiny_model
 from own_scans import write_binary_ply as write_scan
 
+from mtml_tf import files
 from mtml_tf.data import writing
 from mtml_tf.engines import Engine
 from mtml_tf.inference import many_scenes, models, prediction
@@ -128,10 +131,10 @@ def test_a_scene_that_fails_does_not_stop_the_others(whole, place, tmp_path, mon
     compact, output = whole
     read = many_scenes.read_scene
 
-    def fail_at_b(data_dir, entry):
+    def fail_at_b(data_dir, entry, classes):
         if entry.name == "b":
             raise IndexError("out of bounds")
-        return read(data_dir, entry)
+        return read(data_dir, entry, classes)
 
     monkeypatch.setattr(many_scenes, "read_scene", fail_at_b)
     sentence = r"report\.json calls failed and start again, which .*: expected 4 .*, found 1 that"
@@ -241,7 +244,7 @@ def test_scans_that_are_there_are_not_made_again(place, tmp_path):
     before = bytes_of(tmp_path / "out")
     for path in (tmp_path / "out" / "b").glob("**/*.txt"):
         path.unlink()
-    (tmp_path / "out" / "b" / "predictions.json").unlink()
+    (tmp_path / "out" / "b" / ".predictions.json").unlink()
     (tmp_path / "out" / "b" / "predicted_masks").rmdir()
     assert done() == {"a": None, "b": 2, "c": None, "d": None}
     assert bytes_of(tmp_path / "out") == before
@@ -249,6 +252,47 @@ def test_scans_that_are_there_are_not_made_again(place, tmp_path):
     with pytest.raises(ValueError, match="c: exists already; choose another folder or give"):
         done()
     assert done(overwrite=True) == dict.fromkeys(NAMES, 2)
+
+
+def test_a_folder_that_another_process_writes_is_left_to_it(place, tmp_path):
+    (tmp_path / "out").mkdir()
+    sentence = "expected a folder that nobody writes, found that another process predicts into it"
+    with files.locked(tmp_path / "out"), pytest.raises(ValueError, match=sentence):
+        predict(place, tmp_path / "out")
+    assert bytes_of(tmp_path / "out") == {}
+
+
+def test_nothing_is_overwritten_for_an_engine_that_is_not_there(whole, place, monkeypatch):
+    compact, output = whole
+    monkeypatch.setitem(sys.modules, "apache_beam.options.pipeline_options", None)
+    before = bytes_of(output)
+    with pytest.raises(ImportError, match="--engine=beam needs Apache Beam"):
+        predict(place, output, overwrite=True, compact=compact, engine=Engine("beam"))
+    assert bytes_of(output) == before
+
+
+def test_a_model_that_changed_since_the_start_predicts_nothing(place, tmp_path):
+    shutil.copytree(place / "run", tmp_path / "run")
+    source = ModelSource(str(tmp_path / "run"))
+    assert source.fingerprint == ModelSource(str(place / "run")).fingerprint
+    other = tiny_model()
+    models.write_weights(tmp_path / "run", models.LAST, other.network)
+    with pytest.raises(ValueError, match="run: expected a model that does not change while"):
+        source.load()
+
+
+def test_a_scan_may_have_the_name_of_a_settings_file(place, tmp_path):
+    for name in ("predictions", "report"):
+        shutil.copy(place / "a.ply", tmp_path / f"{name}.ply")
+    scans = {
+        tmp_path / "out" / path.stem: ScanFile(str(path)) for path in sorted(tmp_path.glob("*.ply"))
+    }
+    source = ModelSource(str(place / "run"))
+    written = prediction.ScanOutput(html=False)
+    found = list(many_scenes.predict_scans(source, scans, written=written))
+    assert [count for _, count, _ in found] == [2, 2]
+    for folder in scans:
+        folders.PREDICTIONS.check(folder)
 
 
 def test_a_scan_of_its_own_may_have_compact_masks(place, tmp_path):

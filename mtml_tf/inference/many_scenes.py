@@ -5,6 +5,7 @@ it is not made again. The settings lie beside it, `predictions.json`, so that wh
 two ways to use one, have found is never mixed.
 """
 
+import contextlib
 import dataclasses
 import json
 import os
@@ -15,8 +16,9 @@ from typing import Any, NamedTuple
 from absl import logging
 
 from mtml_tf import files, program, timing
+from mtml_tf.classes import ClassSet
 from mtml_tf.data.records import DataFolder, RecordEntry, read_json, read_scene
-from mtml_tf.engines import Engine
+from mtml_tf.engines import BEAM, Engine
 from mtml_tf.inference import prediction
 from mtml_tf.inference.model_source import ModelSource
 from mtml_tf.scans.scan_file import ScanFile
@@ -26,6 +28,7 @@ from mtml_tf.scoring.folders import (
     PREDICTED,
     PREDICTIONS,
     REPORT,
+    SCAN_SETTINGS,
     SETTINGS,
     check_may_predict,
     remove_predictions,
@@ -73,8 +76,10 @@ def predict_split(
 
     Raises:
         ValueError: before any work, a model or data folder that can't be read, or a folder that
-            holds something else; at the end, scenes that could not be predicted.
+            holds something else or that another process writes; at the end, scenes that could not
+            be predicted.
     """
+    engine.check()
     folder = DataFolder(data_dir)
     entries = folder.entries(split)
     settings = {
@@ -84,23 +89,28 @@ def predict_split(
         "masks": "compact" if compact else "text",
     }
     source.load()  # what is wrong with it is told once, not of each scene
-    _open_folder(pathlib.Path(output_dir), settings, overwrite)
-    missing = [entry for entry in entries if not has_predictions(output_dir, entry.name)]
-    worker = _SceneWorker(source, str(data_dir), str(output_dir), compact)
-    results = engine.map(worker, missing, "scenes", pathlib.Path(output_dir).parent)
+    report_path = pathlib.Path(output_dir, REPORT)
     reasons: dict[str, str] = {}
     times = []
-    for entry, (reason, seconds) in zip(
-        missing, program.progress(results, "scenes", len(missing)), strict=True
-    ):
-        if reason:
-            logging.error("%s %s (%s): %s", entry.name, FAILED, split, reason)
-            reasons[entry.name] = reason
-        elif seconds:
-            times.append(seconds)
-    report_path = pathlib.Path(output_dir, REPORT)
-    report = _encode_report(split, settings, entries, reasons)
-    files.write_text(report_path, report, overwrite=True)
+    with _opened(pathlib.Path(output_dir), settings, overwrite):
+        missing = [entry for entry in entries if not has_predictions(output_dir, entry.name)]
+        if missing:
+            report_path.unlink(missing_ok=True)  # until it is true again
+        worker = _SceneWorker(
+            *(_sent(source, engine), os.path.abspath(data_dir), os.path.abspath(output_dir)),
+            *(folder.classes, compact),
+        )
+        results = engine.map(worker, missing, "scenes", pathlib.Path(output_dir).parent)
+        for entry, (reason, seconds) in zip(
+            missing, program.progress(results, "scenes", len(missing)), strict=True
+        ):
+            if reason:
+                logging.error("%s %s (%s): %s", entry.name, FAILED, split, reason)
+                reasons[entry.name] = reason
+            elif seconds:
+                times.append(seconds)
+        report = _encode_report(split, settings, entries, reasons)
+        files.write_text(report_path, report, overwrite=True)
     if reasons:
         raise ValueError(
             f"{output_dir}: mend the scenes that {report_path} calls failed and start "
@@ -147,13 +157,15 @@ def predict_scans(
                 *prediction.predict_scan(model, scan_file, folder, overwrite, written, num_views),
             )
         return
-    worker = _ScanWorker(source, overwrite, written, num_views)
+    engine.check()
+    absolute = {pathlib.Path(os.path.abspath(folder)): scans[folder] for folder in scans}
+    worker = _ScanWorker(_sent(source, engine), overwrite, written, num_views)
     for folder, scan_file in scans.items():
         if overwrite or not worker.is_there(folder, scan_file):
             files.check_may_replace(folder, overwrite, PREDICTIONS)
     source.load()
     shared_dir = os.path.commonpath([folder.parent for folder in scans]) if scans else "."
-    results = engine.map(worker, list(scans.items()), "scans", shared_dir)
+    results = engine.map(worker, list(absolute.items()), "scans", shared_dir)
     failed = []
     for (folder, scan_file), (reason, count, seconds) in zip(
         scans.items(), program.progress(results, "scans", len(scans)), strict=True
@@ -171,6 +183,11 @@ def predict_scans(
         )
 
 
+def _sent(source: ModelSource, engine: Engine) -> ModelSource:
+    """Returns the model as workers find it, whose working directory may be another."""
+    return source.absolute() if engine.engine == BEAM else source
+
+
 @dataclasses.dataclass(frozen=True)
 class _SceneWorker:
     """Predicts one scene of a split, unless it is there; returns why not, and the seconds."""
@@ -178,6 +195,7 @@ class _SceneWorker:
     source: ModelSource
     data_dir: str
     output_dir: str
+    classes: ClassSet
     compact: bool
 
     def __call__(self, entry: RecordEntry) -> tuple[str, timing.Seconds]:
@@ -187,7 +205,7 @@ class _SceneWorker:
             model = self.source.load()
             with timing.recording() as seconds:
                 with timing.stage("read the record"):
-                    scene = read_scene(self.data_dir, entry)
+                    scene = read_scene(self.data_dir, entry, self.classes)
                 instances = prediction.on_scan(model.segment(scene), scene)
                 with timing.stage("write the masks"):
                     write_predictions(
@@ -223,17 +241,24 @@ class _ScanWorker:
                 *(self.source.load(), scan_file, folder, self.overwrite),
                 *(self.written, self.num_views, self._settings(scan_file)),
             )
-        except (ValueError, OSError, MemoryError) as error:
-            return str(error) or f"{scan_file.path}: {type(error).__name__}", None, {}
+        except ImportError:  # of what the extras take: the same for every scan
+            raise
+        except Exception as error:
+            reason = str(error) or "no reason given"
+            if not isinstance(error, ValueError | OSError):
+                reason = f"{scan_file.path}: {type(error).__name__}: {reason}"
+            return reason, None, {}
         return "", count, seconds
 
     def is_there(self, folder: pathlib.Path, scan_file: ScanFile) -> bool:
         """Whether the scan, as it is now, was segmented with these settings before."""
-        path = folder / SETTINGS
+        path = folder / SCAN_SETTINGS
         return path.is_file() and read_json(path) == self._settings(scan_file)
 
     def _settings(self, scan_file: ScanFile) -> dict[str, Any]:
         paths = [pathlib.Path(path) for path in (scan_file.path, scan_file.labels) if path]
+        if scan_file.labels:  # beside a table may be class ids
+            paths.append(pathlib.Path(scan_file.labels).with_suffix(".txt"))
         stats = [path.stat() for path in paths if path.is_file()]
         told = {
             **self.source.settings(),
@@ -245,13 +270,29 @@ class _ScanWorker:
         return json.loads(json.dumps(told))
 
 
-def _open_folder(folder: pathlib.Path, settings: Mapping[str, Any], overwrite: bool) -> None:
-    """Makes a folder ready for predictions of these settings.
+@contextlib.contextmanager
+def _opened(folder: pathlib.Path, settings: Mapping[str, Any], overwrite: bool) -> Iterator[None]:
+    """Makes a folder ready for predictions of these settings, and keeps other processes out.
 
     Raises:
-        ValueError: it holds something else, and may not be overwritten.
+        ValueError: it holds something else, and may not be overwritten, or another process
+            predicts into it.
     """
     check_may_predict(folder, overwrite)
+    files.make_folder(folder)
+    with contextlib.ExitStack() as stack:
+        try:
+            stack.enter_context(files.locked(folder, wait=False))
+        except files.LockedError as error:
+            raise ValueError(
+                f"{folder}: expected a folder that nobody writes, found that another process "
+                "predicts into it; wait for its end or choose another folder"
+            ) from error
+        _begin(folder, settings, overwrite)
+        yield
+
+
+def _begin(folder: pathlib.Path, settings: Mapping[str, Any], overwrite: bool) -> None:
     if folder.is_dir() and overwrite:
         remove_predictions(folder)
     path = folder / SETTINGS

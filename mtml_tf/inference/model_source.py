@@ -4,6 +4,7 @@ import dataclasses
 import functools
 import hashlib
 import json
+import os
 import pathlib
 from typing import Any
 
@@ -40,6 +41,15 @@ class ModelSource:
         """Returns the model. Raises ValueError where there is none; see `models.load_model`."""
         return _load(self, self.fingerprint)
 
+    def absolute(self) -> "ModelSource":
+        """Returns the same model by paths that any working directory understands."""
+        run_dir = str(self._run_folder()) if self.run_dir else ""
+        return dataclasses.replace(
+            self,
+            run_dir=run_dir and os.path.abspath(run_dir),
+            saved_model=self.saved_model and os.path.abspath(self.saved_model),
+        )
+
     def settings(self) -> dict[str, Any]:
         """Returns all that predictions depend on beside the scene, as JSON gives it back."""
         told = {
@@ -66,7 +76,9 @@ class ModelSource:
         return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
     def _run_folder(self) -> pathlib.Path:
-        return shipped.find_shipped_model(self.model) if self.model else pathlib.Path(self.run_dir)
+        if self.model:
+            return shipped.find_shipped_model(self.model)
+        return models.find_run_folder(self.run_dir)
 
 
 @functools.lru_cache(maxsize=1)
@@ -77,5 +89,11 @@ def _load(source: ModelSource, fingerprint: str) -> models.Model:
     else:
         model = models.load_model(
             source._run_folder(), source.weights, source.precision, source.execution
+        )
+    if dataclasses.replace(source).fingerprint != fingerprint:
+        raise ValueError(
+            f"{source.run_dir or source.saved_model or source.model}: expected a model that does "
+            "not change while it predicts, found other files than at the start; wait for the end "
+            "of its training, or predict with a copy"
         )
     return model.with_settings(**dict(source.changed))

@@ -37,6 +37,7 @@ __all__ = [
     "Model",
     "ModelConfig",
     "Values",
+    "find_run_folder",
     "find_weights",
     "load_model",
     "read_model_config",
@@ -191,9 +192,7 @@ def load_model(
     Raises:
         ValueError: no run folder, no weights in it, or bfloat16 where the machine has none.
     """
-    run_dir = pathlib.Path(path)
-    if not run_dir.exists() and str(path) in shipped.shipped_models():
-        run_dir = shipped.find_shipped_model(str(path))
+    run_dir = find_run_folder(path)
     config = read_model_config(run_dir)
     weights_path = find_weights(run_dir, weights)
     network = VoxelNetwork(config.network, execution, precision)
@@ -211,6 +210,14 @@ def load_model(
 def remove_weights(run_dir: str | pathlib.Path, name: str) -> None:
     """Removes the weights `<name>` of a run folder where there are any."""
     shutil.rmtree(pathlib.Path(run_dir) / name, ignore_errors=True)
+
+
+def find_run_folder(path: str | pathlib.Path) -> pathlib.Path:
+    """Returns a run folder by its path, or by the name of a model that comes with the package."""
+    run_dir = pathlib.Path(path)
+    if not run_dir.exists() and str(path) in shipped.shipped_models():
+        return shipped.find_shipped_model(str(path))
+    return run_dir
 
 
 def find_weights(run_dir: pathlib.Path, weights: str) -> str:

@@ -22,7 +22,7 @@ from mtml_tf.scans.scan_file import ScanFile, read_labelled_scan
 from mtml_tf.scans.voxels import devoxelize, mean_on_voxels, on_vertices, voxelize
 from mtml_tf.scene import Instance, Scene, VoxelScene
 from mtml_tf.scoring.benchmark_format import write_predictions
-from mtml_tf.scoring.folders import PREDICTIONS, SETTINGS
+from mtml_tf.scoring.folders import PREDICTIONS, SCAN_SETTINGS
 from mtml_tf.scoring.summary import best_instances, summarize
 from mtml_tf.segmentation.scores import normalized
 
@@ -195,7 +195,7 @@ def predict_scan(
             count = len(given.vertices)
             write_predictions(output, given.name, instances, count, written.compact)
             if settings is not None:
-                files.write_text(output / SETTINGS, json.dumps(settings, indent=1) + "\n")
+                files.write_text(output / SCAN_SETTINGS, json.dumps(settings, indent=1) + "\n")
         if written.extras:
             with timing.stage("write the extras"):
                 _write_extras(output, given, instances, model.config.classes)

@@ -28,9 +28,9 @@ _MAGIC = b"MTMLRLE1"
 _COUNTS = struct.Struct("<QQ")
 _BYTES_AN_INSTANCE = 8 + 8 + 4
 # What is refused, written or read, so that no file makes its reader take memory without end: more
-# bytes than 30 million runs have, and more than 256 masks over each vertex.
+# bytes than 30 million runs have, and more members of masks than 64 masks of a million vertices.
 _MOST_BYTES = 1 << 28
-_MOST_MASKS_A_VERTEX = 256
+_MOST_MEMBERS = 1 << 26
 _MOST_VERTICES = (1 << 31) - 1  # indices are int32
 
 
@@ -64,7 +64,7 @@ def encode_masks(instances: Sequence[Instance], num_vertices: int, owner: str) -
         ]
     )
     covered = int(runs[1::2].sum(dtype=np.int64))
-    problem = _excess(len(payload), covered, num_vertices)
+    problem = _excess(len(payload), covered)
     if problem:
         raise ValueError(f"{owner}: {problem}; leave out the instances of the lowest score")
     return _MAGIC + zlib.compress(payload, 9)
@@ -105,7 +105,7 @@ def decode_masks(
         )
     runs = np.frombuffer(payload, np.uint8, offset=start).reshape(4, -1).T.copy().view("<u4")
     pairs = runs.astype(np.int64).reshape(-1, 2)
-    problem = _excess(len(payload), int(pairs[:, 1].sum()), count_of_vertices)
+    problem = _excess(len(payload), int(pairs[:, 1].sum()))
     if problem:
         raise ValueError(f"{owner}: {problem}")
     if not np.isfinite(scores).all():
@@ -175,15 +175,12 @@ def _unpack(data: bytes, expected: str) -> bytes:
     return payload
 
 
-def _excess(num_bytes: int, covered: int, num_vertices: int) -> str:
+def _excess(num_bytes: int, covered: int) -> str:
     """Returns what is too much, as the end of a sentence; empty where nothing is."""
     if num_bytes > _MOST_BYTES:
         return f"expected run lengths of at most {_MOST_BYTES} bytes, found {num_bytes}"
-    if covered > _MOST_MASKS_A_VERTEX * num_vertices:
-        return (
-            f"expected masks of at most {_MOST_MASKS_A_VERTEX * num_vertices} vertices in all, "
-            f"found {covered}"
-        )
+    if covered > _MOST_MEMBERS:
+        return f"expected masks of at most {_MOST_MEMBERS} vertices in all, found {covered}"
     return ""
 
 

@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import re
 from collections.abc import Collection, Iterator, Sequence
 
 import numpy as np
@@ -22,13 +23,18 @@ from mtml_tf.scoring.explain import Explanation, explain_nothing, explain_scene
 
 # In a folder with the scenes of a split: what they were predicted by, and what became of each.
 SETTINGS, REPORT = "predictions.json", "report.json"
+# Beside the one scene of a scan: what it was predicted by. No scan has such a name.
+SCAN_SETTINGS = ".predictions.json"
 PREDICTED, FAILED = "predicted", "failed"
 
 
 def _is_predicted(path: pathlib.Path) -> bool:
     """Whether a file is a mask, lists the masks of a scene, or is an extra beside such a list."""
+    if path.name == SCAN_SETTINGS:
+        return True
     if path.name.startswith("."):  # `.<name>.<random>` is left of a process that was killed
-        path = path.with_name(path.name[1:].rpartition(".")[0] or path.name)
+        left = re.fullmatch(r"\.(.+)\.[a-z0-9_]{8}", path.name)
+        path = path.with_name(left[1] if left else path.name)
     if path.parent.name == MASK_FOLDER:
         return path.suffix == ".txt"
     if path.suffix == compact_masks.SUFFIX or path.name in (SETTINGS, REPORT):

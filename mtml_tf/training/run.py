@@ -88,6 +88,7 @@ def train(
                     run_folder.write(run_dir, folder, experiment, description)
                 beside = _beside(run_dir, folder, experiment, schedule, learner, signals)
                 fit(learner, folder, experiment, schedule, beside)
+                signals.wait = False  # nothing looks for them any more
             if chief:
                 models.write_weights(run_dir, models.LAST, learner.model.network)
                 _report(run_dir, learner, report)

@@ -40,10 +40,10 @@ class Signals:
     @contextlib.contextmanager
     def at_once(self) -> Iterator[None]:
         """Nothing waits within: for what is long and is done again, such as a validation."""
-        if self.came:
-            raise KeyboardInterrupt
-        waited, self.wait = self.wait, False
+        waited, self.wait = self.wait, False  # first: what comes from here on does not wait
         try:
+            if self.came:
+                raise KeyboardInterrupt
             yield
         finally:
             self.wait = waited
