@@ -25,6 +25,7 @@ _LENGTH_BYTES = {1: 2, 2: 4, 3: 4}
 _MOST_HEADER_BYTES = 10_000  # as in NumPy
 _MOST_BYTES = 1 << 62
 _DESCR = r"""['"]descr['"]\s*:\s*['"]([<>|=]?[biufU][0-9]{1,9})['"]"""
+_OBJECTS = "'|O'"  # what a type says that is pickled
 _ORDER = r"""['"]fortran_order['"]\s*:\s*(True|False)"""
 # Python 2 wrote an L behind a number.
 _SHAPE = r"""['"]shape['"]\s*:\s*\(\s*((?:[0-9]{1,18}L?\s*,\s*)*(?:[0-9]{1,18}L?)?)\s*\)"""
@@ -108,7 +109,8 @@ def _read(file: BinaryIO, size: int) -> Array:
     except TypeError:
         descr = ""
     if not descr or not all(parts) or not re.fullmatch(_HEADER, header):
-        raise ValueError(f"the header {files.shown(header.strip())}")
+        pickled = ": Object arrays cannot be loaded" if _OBJECTS in header else ""
+        raise ValueError(f"the header {files.shown(header.strip())}{pickled}")
     promised = math.prod(shape) * dtype.itemsize
     left = size - file.tell()
     if promised > left or max(shape, default=0) > _MOST_BYTES:

@@ -1,4 +1,4 @@
-"""Tests of examples/slurm.sh and examples/kubernetes.yaml, with stand-ins for the clusters."""
+"""Tests of docs/slurm.sh and docs/kubernetes.yaml, with stand-ins for the clusters."""
 
 import json
 import os
@@ -8,7 +8,7 @@ import textwrap
 
 import pytest
 
-EXAMPLES = pathlib.Path(__file__).resolve().parent.parent / "examples"
+EXAMPLES = pathlib.Path(__file__).resolve().parent.parent / "docs"
 STAND_INS = {
     "scontrol": 'if [ "$1" = show ]; then echo node-a; echo node-b; else echo "$@"; fi',
     "srun": 'SLURM_PROCID=1 "$@"',

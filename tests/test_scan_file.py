@@ -90,8 +90,10 @@ def test_vectors_of_features_have_their_class_ids_beside_them(model, tmp_path):
     np.savetxt(tmp_path / "given.txt", labels, fmt="%d")
     with pytest.raises(ValueError, match=r"expected 3 input channels .* found 5"):
         predict(model, tmp_path / "bare.ply", tmp_path / "out", **reading)
-    network = dataclasses.replace(model.config.network, input_channels=5)
-    of_five = Model(dataclasses.replace(model.config, network=network), VoxelNetwork(network))
+    network = dataclasses.replace(model.config.network, input_channels=5, num_labels=0)
+    segment = dataclasses.replace(model.config.segment, label_ids=())
+    config = dataclasses.replace(model.config, network=network, segment=segment)
+    of_five = Model(config, VoxelNetwork(network))
     found = predict(of_five, tmp_path / "bare.ply", tmp_path / "out", **reading)
     assert_finds_box_and_ball(found)
 

@@ -74,7 +74,7 @@ def test_a_bad_scan_does_not_stop_the_others(run_dir, scans, tmp_path):
     for name in ("s2", "s10"):
         found = names_in(output / name)
         assert found == sorted(
-            ["predicted_masks", "predictions.json", *(f"{name}.{suffix}" for suffix in EXTRAS)]
+            [".predictions.json", "predicted_masks", *(f"{name}.{suffix}" for suffix in EXTRAS)]
         )
         assert_finds_box_and_ball(read_predictions(output / name, name, 2900))
 
@@ -95,7 +95,7 @@ def test_a_restart_replaces_scan_folders_only_where_that_is_asked_for(run_dir, s
     done = run(*arguments, "--overwrite")
     assert done.returncode == 0, done.stderr
     assert names_in(output) == ["notes.txt", "others", "s10", "s2"]
-    assert names_in(output / "s10") == ["predicted_masks", "predictions.json", "s10.txt"]
+    assert names_in(output / "s10") == [".predictions.json", "predicted_masks", "s10.txt"]
     assert names_in(output / "others") == ["thesis.tex"]
     (output / "s10" / "thesis.tex").touch()
     done = run(*arguments, "--overwrite")

@@ -295,7 +295,7 @@ class DataFolder:
 
     def scene(self, entry: RecordEntry) -> VoxelScene:
         """Returns one scene. Raises ValueError for bytes that are none, or not of its classes."""
-        return read_scene(self.path, entry, self.classes)
+        return _decode(self.record(entry), self.path, entry, self.classes)
 
     def scenes(self, split: str) -> Iterator[VoxelScene]:
         """Yields the scenes of a split in order."""
@@ -335,7 +335,12 @@ def read_scene(
         ValueError: the file ends before, or holds no record there, or class ids that are not in
             `classes`, where they are given.
     """
-    data = _read_record(data_dir, entry)
+    return _decode(_read_record(data_dir, entry), data_dir, entry, classes)
+
+
+def _decode(
+    data: bytes, data_dir: str | pathlib.Path, entry: RecordEntry, classes: ClassSet | None
+) -> VoxelScene:
     try:
         scene = decode_record(data)
         if classes is not None:

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Trains on all GPUs of several machines under Slurm, one worker a machine. Flags go to the training:
 #
-#   sbatch --nodes=4 examples/slurm.sh --flagfile=experiments/scans.cfg --data_dir=data/mine --run_dir=runs/mine --batch_size=64
+#   sbatch --nodes=4 docs/slurm.sh --flagfile=experiments/scans.cfg --data_dir=data/mine --run_dir=runs/mine --batch_size=64
 #
 # Cut off by the time limit or with a machine, it is queued again and goes on from its checkpoint.
 # Environment variables: PYTHON, default .venv/bin/python; PORT of the workers, default 23456;
