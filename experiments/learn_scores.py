@@ -158,7 +158,7 @@ def main() -> None:
         folder = DataFolder(data_dir)
         entries = folder.spaced_entries(FLAGS.split, FLAGS.num_scenes)
         for entry in program.progress(entries, "scenes"):
-            room = entry.name.removesuffix(PREDICTED)
+            room = entry.name.partition(PREDICTED)[0]
             scenes.setdefault(room, []).append(make_examples(folder.scene(entry), model))
     examples = together([each for of_scene in scenes.values() for each in of_scene])
     if not len(examples.ious):

@@ -8,7 +8,10 @@ import pytest
 from raw_scannet import TRUTH, raw_scene, write_download
 
 from experiments import rooms
+from mtml_tf.classes import SCANNET20
 from mtml_tf.data.records import DataFolder
+from mtml_tf.scans import scan
+from mtml_tf.scene import Scene
 
 # Of the six voxels of a room; the last two are a pillow and what nobody annotated.
 TRUE_IDS = [1, 2, 5, 5, 0, 0]
@@ -106,6 +109,46 @@ def test_each_training_room_errs_by_a_strength_of_its_own_and_validation_rooms_b
     once = list(asked)
     prepare(raw, tmp_path / "again")
     assert asked == 2 * once
+
+
+@pytest.mark.usefixtures("asked")
+def test_more_copies_err_by_strengths_of_their_own(raw, tmp_path, asked):
+    rooms.prepare(raw, tmp_path / "data", num_copies=2)
+    names = ["room0000_00", "room0001_00"]
+    assert list(scenes_of(DataFolder(tmp_path / "data"), "train")) == [
+        *names,
+        *(f"{name}_predicted" for name in names),
+        *(f"{name}_predicted2" for name in names),
+    ]
+    assert len({strength for _, strength, _ in asked[:4]}) == 4
+
+
+@pytest.mark.parametrize("of_one_class", [0, 1])
+@pytest.mark.usefixtures("asked")
+def test_a_table_is_a_floor_whose_objects_are_furniture(raw, tmp_path, monkeypatch, of_one_class):
+    """Three objects of two vertices, and a vertex that nobody annotated."""
+    monkeypatch.setattr(rooms, "OF_ONE_CLASS", of_one_class)
+    vertices = np.stack([np.arange(8) * 0.013, np.zeros(8), np.zeros(8)], axis=1)
+    table = Scene(
+        "learn0",
+        vertices,
+        semantic_ids=np.array([1, 2, 2, 2, 2, 2, 2, 2], np.int32),
+        instance_ids=np.array([0, 5, 5, 7, 7, 9, 9, 0], np.int32),
+    )
+    (tmp_path / "tables").mkdir()
+    scan.write_scan(tmp_path / "tables" / "learn0.ply", table)
+    rooms.prepare(raw, tmp_path / "data", tables_dir=str(tmp_path / "tables"))
+    train = scenes_of(DataFolder(tmp_path / "data"), "train")
+    assert [name for name in train if name.startswith("l")] == ["learn0", "learn0_predicted"]
+    true, erring = train["learn0"], train["learn0_predicted"]
+    assert true.instance_ids.tolist() == erring.instance_ids.tolist() == [0, 1, 1, 2, 2, 3, 3, 0]
+    assert true.semantic_ids[0] == FLOOR
+    assert true.semantic_ids[7] == 0
+    classes = true.semantic_ids[1:7].reshape(3, 2)
+    assert (classes[:, 0] == classes[:, 1]).all()
+    assert set(classes[:, 0]) <= set(SCANNET20.thing_ids)
+    assert (len(set(classes[:, 0])) == 1) == of_one_class
+    assert erring.semantic_ids.tolist() == [FLOOR] * 8
 
 
 def test_the_labeller_calls_clutter_something(raw, tmp_path):
