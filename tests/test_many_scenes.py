@@ -271,6 +271,14 @@ def test_nothing_is_overwritten_for_an_engine_that_is_not_there(whole, place, mo
     assert bytes_of(output) == before
 
 
+def test_beam_is_not_for_a_single_scan(place, tmp_path):
+    scans = {tmp_path / "a": ScanFile(str(place / "a.ply"))}
+    found = many_scenes.predict_scans(ModelSource(str(place / "run")), scans, engine=Engine("beam"))
+    with pytest.raises(ValueError, match=r"leave --engine out for a single scan: .*a\.ply"):
+        list(found)
+    assert not (tmp_path / "a").exists()
+
+
 def test_a_model_that_changed_since_the_start_predicts_nothing(place, tmp_path):
     shutil.copytree(place / "run", tmp_path / "run")
     source = ModelSource(str(tmp_path / "run"))

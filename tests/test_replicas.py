@@ -150,6 +150,7 @@ def test_without_gpus_there_is_one_device_unless_mirrored_is_asked_for(caplog):
         "{",
         '{"cluster": {"worker": ["a:1"]}}',
         '{"cluster": {"worker": ["a:1"]}, "task": {"type": "worker", "index": 1}}',
+        '{"cluster": {"ps": ["a:1"]}, "task": {"type": "ps", "index": 0}}',
     ],
 )
 def test_workers_that_nobody_named_are_asked_for(told, monkeypatch):

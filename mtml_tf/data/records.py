@@ -220,7 +220,7 @@ class DataFolder:
                 f"{'none in it' if self.path.is_dir() else 'no such folder'}; tools/make_toy.py, "
                 "tools/prepare_scans.py and tools/prepare_scannet.py make one"
             )
-        manifest, index = read_json(self.locate(MANIFEST)), read_json(self.locate(INDEX))
+        manifest, index = read_object(self.locate(MANIFEST)), read_object(self.locate(INDEX))
         if manifest.get("schema_version") != SCHEMA_VERSION:
             raise ValueError(
                 f"{self.path / MANIFEST}: expected schema_version {SCHEMA_VERSION}, found "
@@ -395,7 +395,7 @@ def _checked_entry(fields: dict[str, Any]) -> RecordEntry:
     return entry
 
 
-def read_json(path: pathlib.Path) -> dict[str, Any]:
+def read_object(path: pathlib.Path) -> dict[str, Any]:
     """Reads a JSON object. Raises ValueError where there is none."""
     content = files.read_json(path, "a readable JSON file")
     if not isinstance(content, dict):

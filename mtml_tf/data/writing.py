@@ -24,7 +24,7 @@ from mtml_tf.data.records import (
     DataFolder,
     digest,
     encode_record,
-    read_json,
+    read_object,
 )
 from mtml_tf.scene import VoxelScene
 from mtml_tf.scoring import benchmark_format
@@ -237,9 +237,9 @@ def _describe(
     """
     manifest, index, told = {}, {}, {}
     if existing is not None:
-        manifest = read_json(existing.path / MANIFEST)["splits"]
-        index = read_json(existing.path / INDEX)
-        told = read_json(existing.path / REPORT) if (existing.path / REPORT).exists() else {}
+        manifest = read_object(existing.path / MANIFEST)["splits"]
+        index = read_object(existing.path / INDEX)
+        told = read_object(existing.path / REPORT) if (existing.path / REPORT).exists() else {}
     replaced = {split: manifest[split]["shards"] for split in shards if split in manifest}
     manifest.update({split: {"shards": of_split} for split, of_split in shards.items()})
     described = {"schema_version": SCHEMA_VERSION, "splits": manifest}

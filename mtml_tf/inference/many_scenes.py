@@ -17,7 +17,7 @@ from absl import logging
 
 from mtml_tf import files, program, timing
 from mtml_tf.classes import ClassSet
-from mtml_tf.data.records import DataFolder, RecordEntry, read_json, read_scene
+from mtml_tf.data.records import DataFolder, RecordEntry, read_object, read_scene
 from mtml_tf.engines import BEAM, Engine
 from mtml_tf.inference import prediction
 from mtml_tf.inference.model_source import ModelSource
@@ -145,11 +145,16 @@ def predict_scans(
         and nothing for one that was there already.
 
     Raises:
-        ValueError: before any work, a folder that may not be replaced; at the end, which scans
-            could not be segmented; why, is logged.
+        ValueError: before any work, a folder that may not be replaced, or Beam for a single scan;
+            at the end, which scans could not be segmented; why, is logged.
         ImportError: see `predict_scan`.
     """
     if len(scans) == 1:
+        if engine.engine == BEAM:
+            raise ValueError(
+                "leave --engine out for a single scan: expected several, or a split, for "
+                f"--engine={BEAM}, found {next(iter(scans.values())).path}"
+            )
         for folder, scan_file in scans.items():
             model = source.load()
             yield (
@@ -253,7 +258,7 @@ class _ScanWorker:
     def is_there(self, folder: pathlib.Path, scan_file: ScanFile) -> bool:
         """Whether the scan, as it is now, was segmented with these settings before."""
         path = folder / SCAN_SETTINGS
-        return path.is_file() and read_json(path) == self._settings(scan_file)
+        return path.is_file() and read_object(path) == self._settings(scan_file)
 
     def _settings(self, scan_file: ScanFile) -> dict[str, Any]:
         paths = [pathlib.Path(path) for path in (scan_file.path, scan_file.labels) if path]
@@ -299,7 +304,7 @@ def _begin(folder: pathlib.Path, settings: Mapping[str, Any], overwrite: bool) -
     if not path.exists():
         files.write_text(path, json.dumps(settings, indent=1) + "\n")
         return
-    theirs = read_json(path)
+    theirs = read_object(path)
     for name, ours in settings.items():
         if theirs.get(name) != ours:
             raise ValueError(
@@ -314,8 +319,7 @@ def _again(overwrite: bool) -> str:
 
 
 def _brief(value: Any) -> str:
-    text = json.dumps(value)
-    return text if len(text) <= 40 else f"{text[:37]}..."
+    return files.shown(json.dumps(value), 40)
 
 
 def _encode_report(

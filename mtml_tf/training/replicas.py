@@ -10,6 +10,8 @@ from absl import logging
 
 from mtml_tf.backend import tf
 
+# Types of tasks that train; others, such as parameter servers, would wait for ever.
+_WORKS = ("chief", "worker")
 # What a step of several workers fails with where one of them is gone.
 _GONE = (
     tf.errors.UnavailableError,
@@ -77,6 +79,8 @@ def _check_workers() -> None:
     try:
         config = json.loads(told)
         task = config["task"]
+        if task["type"] not in _WORKS:
+            raise KeyError(task["type"])
         config["cluster"][task["type"]][int(task["index"])]
     except (ValueError, KeyError, TypeError, IndexError) as error:
         raise ValueError(
