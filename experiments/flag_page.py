@@ -69,6 +69,7 @@ PAPER: dict[type, dict[str, str]] = {
         "precision": "-",
         "recompute": "-",
         "strategy": "-",
+        "hashes": "-",
     },
     SegmentConfig: {
         "bandwidths": "3.2, Post-processing",

@@ -23,7 +23,7 @@ from mtml_tf.config import (
     SegmentConfig,
     TrainConfig,
 )
-from mtml_tf.data import records, writing
+from mtml_tf.data import records, statistics, writing
 from mtml_tf.engines import Engine
 from mtml_tf.files import read_scene_list
 from mtml_tf.inference.model_config import (
@@ -199,7 +199,7 @@ def _read_data_folder(folder: Path) -> object:
 def _read_record(folder: Path) -> object:
     """Reads a record that the manifest vouches for."""
     path = folder / "data"
-    (shard,) = path.glob("train-*")
+    (shard,) = path.glob("train-*.tfrecord")
     record = (folder / "record").read_bytes()
     shard.write_bytes(bytes(12) + record + bytes(4))
     for name in (records.MANIFEST, records.INDEX):
@@ -211,6 +211,16 @@ def _read_record(folder: Path) -> object:
             told.update(bytes=len(record) + 16, sha256=records.digest(shard))
         (path / name).write_text(json.dumps(content))
     return _read_data_folder(folder)
+
+
+def _read_statistics(folder: Path) -> object:
+    """Reads statistics that the manifest vouches for."""
+    path = folder / "data"
+    content = json.loads((path / records.MANIFEST).read_text())
+    told = records.describe_file(path / _STATISTICS)
+    content["splits"]["train"]["statistics"] = told
+    (path / records.MANIFEST).write_text(json.dumps(content))
+    return statistics.read_statistics(records.DataFolder(path), "train")
 
 
 def _encode_npy(array: np.ndarray) -> bytes:
@@ -351,6 +361,7 @@ def _in_grids(kind: str, semantic: str) -> Target:
 
 _LIST, _MASK = f"{_NAME}.txt", f"{benchmark_format.MASK_FOLDER}/{_NAME}_000.txt"
 _COMPACT = f"{_NAME}{compact_masks.SUFFIX}"
+_STATISTICS = "train-statistics.json"
 _JOURNAL = f"{writing.replacing.UPDATE}/journal.json"
 
 TARGETS: dict[str, Target] = {
@@ -384,6 +395,7 @@ TARGETS: dict[str, Target] = {
     "manifest": _in_data_folder(records.MANIFEST),
     "index": _in_data_folder(records.INDEX),
     "journal": _in_data_folder(_JOURNAL),
+    "statistics": Target(f"data/{_STATISTICS}", _data_folder(_STATISTICS), _read_statistics),
     "record": Target("record", _data_folder("record"), _read_record),
     "npy": Target(
         "a.npy",

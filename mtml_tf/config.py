@@ -296,6 +296,8 @@ class TrainConfig:
         strategy: devices that share each batch evenly: `auto` (as many of the GPUs as can),
             `mirrored` (all of them), `default` (one) or `multiworker` (all of the machines that
             TF_CONFIG names).
+        hashes: when the SHA-256 of the shards are compared with the manifest: `beside` the steps,
+            where no checkpoint is written before that is done, or `first`.
 
     Raises:
         ValueError: a value out of range.
@@ -315,6 +317,7 @@ class TrainConfig:
     precision: str = "float32"
     recompute: bool = False
     strategy: str = "auto"
+    hashes: str = "beside"
 
     def __post_init__(self) -> None:
         _require(self.epochs >= 1, "at least 1 epoch", self.epochs)
@@ -336,6 +339,7 @@ class TrainConfig:
             "strategy auto, default, mirrored or multiworker",
             self.strategy,
         )
+        _require(self.hashes in ("beside", "first"), "hashes beside or first", self.hashes)
         _require(
             self.checkpoint_every >= 1, "checkpoint_every of at least 1", self.checkpoint_every
         )

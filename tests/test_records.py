@@ -132,7 +132,9 @@ def test_what_a_folder_holds(folder):
         "index.json",
         "manifest.json",
         *(f"train-0000{i}-of-00003.tfrecord" for i in range(3)),
+        "train-statistics.json",
         "val-00000-of-00001.tfrecord",
+        "val-statistics.json",
     ]
     manifest = json.loads((folder / "manifest.json").read_text())
     assert manifest["schema_version"] == 1
@@ -312,6 +314,11 @@ def change_json(path, change):
             "manifest.json",
             lambda manifest: manifest["splits"]["val"]["shards"][0].pop("sha256"),
             "['sha256']",
+        ),
+        (
+            "manifest.json",
+            lambda manifest: manifest["splits"]["val"]["statistics"].update(file="../a.json"),
+            "no name of a file in the folder",
         ),
     ],
 )

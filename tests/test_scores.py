@@ -168,21 +168,24 @@ def test_size_statistics_are_of_the_logarithm_for_each_class():
     first = line_scene([3] * 8 + [2] * 5 + [1] * 4, [7] * 8 + [2] * 5 + [0] * 4)
     # A voxel of another label doesn't change the class; the same id is another instance here.
     second = line_scene([3, 3, 9], [7, 7, 7])
-    found = scores.size_statistics([first, second])
+    sizes = [scores.instance_sizes(scene) for scene in (first, second)]
+    assert sizes == [{2: [5], 3: [8]}, {3: [3]}]
+    found = scores.size_statistics({3: [8, 3], 2: [5]})
     assert list(found) == [2, 3]
     mean = (math.log(8) + math.log(3)) / 2
     assert found[3] == pytest.approx((mean, math.log(8) - mean))
 
 
 def test_the_spread_of_sizes_has_a_floor():
-    found = scores.size_statistics([line_scene([2] * 5, [1] * 5)])
+    found = scores.size_statistics({2: [5]})
     assert found == {2: (pytest.approx(math.log(5)), 0.25)}
 
 
 def test_unlabelled_instances_have_no_statistics():
-    assert scores.size_statistics([line_scene([0, 0], [1, 1])]) == {}
+    assert scores.instance_sizes(line_scene([0, 0], [1, 1])) == {}
+    assert scores.size_statistics({}) == {}
 
 
 def test_scenes_without_ground_truth_are_refused():
     with pytest.raises(ValueError, match="scene line: expected instance ids to measure sizes"):
-        scores.size_statistics([line_scene([1], None)])
+        scores.instance_sizes(line_scene([1], None))

@@ -137,6 +137,8 @@ def test_overwrite_replaces_a_split_and_nothing_else(folder):
     assert [name for name in files_in(folder) if name.startswith("train")] == [
         "train-00000-of-00001.tfrecord",
         "train-2-00000-of-00001.tfrecord",
+        "train-2-statistics.json",
+        "train-statistics.json",
     ]
     assert not (folder / "ground_truth" / "train").exists()
 

@@ -35,7 +35,7 @@ from mtml_tf.scene import VoxelScene
 from mtml_tf.scoring.average_precision import ApTable
 from mtml_tf.scoring.folders import evaluate_folder
 from mtml_tf.segmentation.mean_shift import mean_shift
-from mtml_tf.segmentation.scores import size_statistics
+from mtml_tf.segmentation.scores import instance_sizes, size_statistics
 
 Array = np.ndarray
 
@@ -273,7 +273,8 @@ def untrained_model(scene: VoxelScene) -> UntrainedModel:
     config = models.ModelConfig(
         network=network_config(RoomSize(scene.grid_shape, len(SCANNET20))),
         segment=SegmentConfig(
-            thing_ids=SCANNET20.thing_ids, size_statistics=size_statistics([scene])
+            thing_ids=SCANNET20.thing_ids,
+            size_statistics=size_statistics(instance_sizes(scene)),
         ),
         classes=SCANNET20,
         voxel_size=scene.voxel_size,

@@ -1,9 +1,11 @@
 """Data folders: voxelized scenes on disk.
 
-    manifest.json                     schema version; each split's shards: records, SHA-256, names
+    manifest.json                     schema version; each split's shards: records, SHA-256, names;
+                                      where its statistics are, and their SHA-256
     index.json                        each split's records: shard, offset, length, grid, voxels
     classes.csv
     <split>-00000-of-000NN.tfrecord   one record a scene, occupied voxels only
+    <split>-statistics.json           what training must know of it (`mtml_tf/data/statistics.py`)
     ground_truth/<split>/<scene>.txt  class_id * 1000 + instance, one line a vertex
     report.json                       where scans were prepared: what became of each
 
@@ -49,6 +51,8 @@ _POINT_IDS = {
 # Values that every record has, beside those that describe it.
 _NEEDED = ("coordinates", "semantic_ids")
 _SHOWN = 600  # characters of what is wrong with a record, whose name may be anything
+# Hashed at once. Between two blocks a thread waits for Python, milliseconds where others are busy.
+_HASHED_BYTES = 1 << 22
 _MOST_SIZE = 1 << 16  # voxels along an axis
 _ID_TYPES = ("<u1", "<u2", "<i4")
 
@@ -204,11 +208,13 @@ class DataFolder:
         classes: its class set.
     """
 
-    def __init__(self, path: str | pathlib.Path):
+    def __init__(self, path: str | pathlib.Path, hashes_later: bool = False):
         """Opens a folder.
 
         Args:
             path: the folder.
+            hashes_later: `entries` compares the sizes of shards only, which takes no time; their
+                hashes are for `verify`, which somebody else calls.
 
         Raises:
             ValueError: no such folder, or files that the manifest does not vouch for.
@@ -230,6 +236,10 @@ class DataFolder:
         try:
             # The manifest counts: a split that only the index knows was never finished.
             self._shards = {split: m["shards"] for split, m in manifest["splits"].items()}
+            self._statistics = {
+                split: _checked_file(m["statistics"]) if m.get("statistics") else None
+                for split, m in manifest["splits"].items()
+            }
             self._entries = {
                 split: [_checked_entry(entry) for entry in index[split]] for split in self._shards
             }
@@ -250,6 +260,8 @@ class DataFolder:
                     f"{self.path / INDEX}: expected the scenes that {MANIFEST} lists for split "
                     f"'{split}', found others; make the folder again"
                 )
+        self._hashes_later = hashes_later
+        self._measured: set[str] = set()
         self._verified: set[str] = set()
 
     @property
@@ -261,18 +273,45 @@ class DataFolder:
         """Returns the records of a split, after checking its shards against the manifest.
 
         Raises:
-            ValueError: no such split, or a shard that is missing, cut or changed.
+            ValueError: no such split, or a shard that is missing, cut or (but for
+                `hashes_later`) changed.
         """
         if not self._entries.get(split):
             raise ValueError(
                 f"{self.path}: expected a split '{split}' with scenes, found the splits "
                 f"{sorted(name for name, entries in self._entries.items() if entries)}"
             )
+        if split not in self._measured:
+            for shard in self._shards[split]:
+                _check_size(self.locate(shard["file"]), shard["bytes"])
+            self._measured.add(split)
+        if not self._hashes_later:
+            self.verify(split)
+        return self._entries[split]
+
+    def verify(self, split: str) -> None:
+        """Compares the SHA-256 of a split's shards with the manifest, unless that is done.
+
+        Reads all of them. Raises ValueError for a shard that can't be read or has changed.
+        """
         if split not in self._verified:
             for shard in self._shards[split]:
-                _verify_shard(self.locate(shard["file"]), shard["sha256"], shard["bytes"])
+                _check_digest(self.locate(shard["file"]), shard["sha256"])
             self._verified.add(split)
-        return self._entries[split]
+
+    def statistics_path(self, split: str) -> pathlib.Path | None:
+        """Returns where the statistics of a split lie; None in a folder that has none yet.
+
+        Raises:
+            ValueError: a file that is missing, cut or changed.
+        """
+        told = self._statistics[split]
+        if told is None:
+            return None
+        path = self.locate(told["file"])
+        _check_size(path, told["bytes"])
+        _check_digest(path, told["sha256"])
+        return path
 
     def digests(self, split: str) -> list[str]:
         """Returns the SHA-256 of each shard of a split, after the checks of `entries`."""
@@ -375,12 +414,20 @@ def _read_record(data_dir: str | pathlib.Path, entry: RecordEntry) -> bytes:
 
 def _checked_names(shard: dict[str, Any]) -> list[str]:
     """Returns a shard's scene names. Raises KeyError where its description does not fit."""
-    missing = {"file", "bytes", "sha256", "records", "names"} - set(shard)
+    missing = {"records", "names"} - set(_checked_file(shard))
     if missing or shard["records"] != len(shard["names"]):
-        raise KeyError(f"shard {shard.get('file')}: {sorted(missing) or 'another record count'}")
-    if not files.is_inside(shard["file"]):
-        raise KeyError(f"shard {shard['file']}: no name of a file in the folder")
+        raise KeyError(f"shard {shard['file']}: {sorted(missing) or 'another record count'}")
     return shard["names"]
+
+
+def _checked_file(told: dict[str, Any]) -> dict[str, Any]:
+    """Returns what the manifest tells of a file. Raises KeyError where that does not fit."""
+    missing = {"file", "bytes", "sha256"} - set(told)
+    if missing:
+        raise KeyError(f"file {told.get('file')}: {sorted(missing)}")
+    if not files.is_inside(told["file"]):
+        raise KeyError(f"file {told['file']}: no name of a file in the folder")
+    return told
 
 
 def _checked_entry(fields: dict[str, Any]) -> RecordEntry:
@@ -406,16 +453,21 @@ def read_object(path: pathlib.Path) -> dict[str, Any]:
     return content
 
 
+def describe_file(path: pathlib.Path) -> dict[str, Any]:
+    """Returns what the manifest tells of a file: its name, bytes and SHA-256."""
+    return {"file": path.name, "bytes": path.stat().st_size, "sha256": digest(path)}
+
+
 def digest(path: pathlib.Path) -> str:
     """Returns the SHA-256 of a file, 64 hexadecimal digits."""
     with path.open("rb") as file:
         found = hashlib.sha256()
-        while block := file.read(1 << 20):
+        while block := file.read(_HASHED_BYTES):
             found.update(block)
     return found.hexdigest()
 
 
-def _verify_shard(path: pathlib.Path, sha256: str, size: int) -> None:
+def _check_size(path: pathlib.Path, size: int) -> None:
     if not path.is_file():
         raise ValueError(f"{path}: listed in {MANIFEST}, but there is no such file")
     if path.stat().st_size != size:
@@ -423,7 +475,17 @@ def _verify_shard(path: pathlib.Path, sha256: str, size: int) -> None:
             f"{path}: expected {size} bytes as {MANIFEST} says, found {path.stat().st_size}; the "
             "file is cut or changed, make the data folder again"
         )
-    if digest(path) != sha256:
+
+
+def _check_digest(path: pathlib.Path, sha256: str) -> None:
+    try:
+        found = digest(path)
+    except OSError as error:
+        raise ValueError(
+            f"{path}: expected a file that can be read, found: {error.strerror}; make the data "
+            "folder again"
+        ) from error
+    if found != sha256:
         raise ValueError(
             f"{path}: expected the SHA-256 that {MANIFEST} lists, found another; the file has "
             "changed, make the data folder again"

@@ -7,13 +7,14 @@ import pathlib
 import shutil
 import tempfile
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from mtml_tf import files, program, replacing
 from mtml_tf.backend import tf
 from mtml_tf.classes import ClassSet, encode_classes
+from mtml_tf.data import statistics
 from mtml_tf.data.records import (
     CLASSES,
     GROUND_TRUTH,
@@ -22,7 +23,7 @@ from mtml_tf.data.records import (
     REPORT,
     SCHEMA_VERSION,
     DataFolder,
-    digest,
+    describe_file,
     encode_record,
     read_object,
 )
@@ -34,8 +35,13 @@ _SCENES_PER_SHARD = 128
 _HEADER_BYTES, _FOOTER_BYTES = 12, 4
 
 LabelledScene = tuple[VoxelScene, np.ndarray | None]
-# For each split its shards as in the manifest, or its records as in the index.
-_Table = dict[str, list[dict[str, Any]]]
+
+
+class _Written(NamedTuple):
+    """A split: what the manifest and the index tell of it."""
+
+    manifest: dict[str, Any]
+    entries: list[dict[str, Any]]
 
 
 def write_data_folder(
@@ -66,10 +72,9 @@ def write_data_folder(
     output_dir = pathlib.Path(output_dir)
     width = _width_beside(open_for_writing(output_dir, classes, splits, overwrite), splits)
     with _staging(output_dir) as staging:
-        shards: _Table = {}
-        entries: _Table = {}
+        written: dict[str, _Written] = {}
         for split, scenes in splits.items():
-            shards[split], entries[split], width = _write_split(staging, split, scenes, width)
+            written[split], width = _write_split(staging, split, scenes, classes, width)
         files.write_text(staging / CLASSES, encode_classes(classes))
         files.sync_files(staging)
         with files.locked(output_dir.parent):
@@ -78,12 +83,13 @@ def write_data_folder(
             existing = open_for_writing(output_dir, classes, splits, overwrite)
             if width is not None:
                 _check_width(_width_beside(existing, splits), *width)
-            replaced = _describe(staging, existing, shards, entries, report or {})
+            replaced = _describe(staging, existing, written, report or {})
             if existing is None:
                 staging.chmod(0o755)
                 staging.replace(output_dir)
             else:
-                replacing.replace_parts(output_dir, staging, *_parts(staging, replaced, shards))
+                new = {split: of_split.manifest for split, of_split in written.items()}
+                replacing.replace_parts(output_dir, staging, *_parts(staging, replaced, new))
 
 
 def open_for_writing(
@@ -165,10 +171,15 @@ def _told(num_features: int) -> str:
 
 
 def _write_split(
-    folder: pathlib.Path, split: str, scenes: Iterable[LabelledScene], width: _Width | None
-) -> tuple[list[dict[str, Any]], list[dict[str, Any]], _Width | None]:
-    """Writes the shards and the ground truth of a split; returns its manifest, index and width."""
+    folder: pathlib.Path,
+    split: str,
+    scenes: Iterable[LabelledScene],
+    classes: ClassSet,
+    width: _Width | None,
+) -> tuple[_Written, _Width | None]:
+    """Writes shards, statistics and ground truth of a split; returns what is told of it."""
     entries: list[dict[str, Any]] = []
+    measured: list[statistics.Statistics] = []
     open_name, offset = "", 0
     writer: Any = None
     for scene, ground_truth in program.progress(scenes, f"{split} scenes"):
@@ -180,6 +191,7 @@ def _write_split(
         width = _check_width(width, f"scene {scene.name}", scene.num_features)
         record = encode_record(scene)
         writer.write(record)
+        measured.append(statistics.measure(scene, classes))
         entries.append(
             {
                 "name": scene.name,
@@ -213,50 +225,60 @@ def _write_split(
             entry["shard"] = final
         shards.append(
             {
-                "file": final,
+                **describe_file(folder / final),
                 "records": len(members),
-                "bytes": (folder / final).stat().st_size,
-                "sha256": digest(folder / final),
                 "names": [entry["name"] for entry in members],
             }
         )
-    return shards, entries, width
+    path = statistics.write_statistics(folder, split, statistics.join(measured))
+    return _Written({"shards": shards, "statistics": describe_file(path)}, entries), width
 
 
 def _describe(
     staging: pathlib.Path,
     existing: DataFolder | None,
-    shards: _Table,
-    entries: _Table,
+    written: Mapping[str, _Written],
     report: Mapping[str, Any],
-) -> _Table:
+) -> dict[str, dict[str, Any]]:
     """Writes manifest, index and report of the folder as it will be.
 
     Returns:
-        The shards of the splits that are replaced.
+        What the manifest told of the splits that are replaced.
     """
     manifest, index, told = {}, {}, {}
     if existing is not None:
         manifest = read_object(existing.path / MANIFEST)["splits"]
         index = read_object(existing.path / INDEX)
         told = read_object(existing.path / REPORT) if (existing.path / REPORT).exists() else {}
-    replaced = {split: manifest[split]["shards"] for split in shards if split in manifest}
-    manifest.update({split: {"shards": of_split} for split, of_split in shards.items()})
+    replaced = {split: manifest[split] for split in written if split in manifest}
+    manifest.update({split: of_split.manifest for split, of_split in written.items()})
+    index.update({split: of_split.entries for split, of_split in written.items()})
     described = {"schema_version": SCHEMA_VERSION, "splits": manifest}
     files.write_text(staging / MANIFEST, json.dumps(described, indent=1))
-    files.write_text(staging / INDEX, json.dumps({**index, **entries}))
+    files.write_text(staging / INDEX, json.dumps(index))
     if report:
         files.write_text(staging / REPORT, json.dumps({**told, **report}, indent=1) + "\n")
     return replaced
 
 
-def _parts(staging: pathlib.Path, replaced: _Table, shards: _Table) -> tuple[list[str], list[str]]:
-    """Returns what is moved to the data folder, and what is taken away from it."""
+def _parts(
+    staging: pathlib.Path,
+    replaced: Mapping[str, dict[str, Any]],
+    new: Mapping[str, dict[str, Any]],
+) -> tuple[list[str], list[str]]:
+    """Returns what is moved to the data folder, and what is taken away from it.
 
-    def names(table: _Table) -> set[str]:
-        files_of = {shard["file"] for of_split in table.values() for shard in of_split}
-        return files_of | {f"{GROUND_TRUTH}/{split}" for split in table}
+    Args:
+        staging: the folder of the new parts.
+        replaced: what the manifest told of splits that are replaced.
+        new: what it tells of those that are written.
+    """
 
-    offered = [*sorted(names(shards)), REPORT, INDEX, MANIFEST]
+    def names(manifest: Mapping[str, dict[str, Any]]) -> set[str]:
+        told = [part for m in manifest.values() for part in (*m["shards"], m.get("statistics"))]
+        files_of = {part["file"] for part in told if part}
+        return files_of | {f"{GROUND_TRUTH}/{split}" for split in manifest}
+
+    offered = [*sorted(names(new)), REPORT, INDEX, MANIFEST]
     moved = [name for name in offered if (staging / name).exists()]
     return moved, sorted(names(replaced) - set(moved))

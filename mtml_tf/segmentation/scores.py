@@ -6,7 +6,7 @@ All functions score P proposals at once. A proposal is an index set: int32 [k], 
 of the scene's M voxels.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -168,36 +168,49 @@ def final_score(
     return product ** (1 / total) if total > 0 else product
 
 
-def size_statistics(voxel_scenes: Iterable[VoxelScene]) -> dict[int, tuple[float, float]]:
-    """Measures how large the instances of each class are.
+def instance_sizes(voxel_scene: VoxelScene) -> dict[int, list[int]]:
+    """Measures how large the instances of a scene are.
 
     An instance has the class that most of its voxels have; unlabelled ones are left out.
 
     Args:
-        voxel_scenes: training scenes, with instance ids.
+        voxel_scene: a scene with instance ids.
 
     Returns:
-        For each class id found, in ascending order: mean and standard deviation (at least 0.25)
-        of the natural logarithm of the number of voxels of its instances.
+        For each class id found the numbers of voxels of its instances.
 
     Raises:
         ValueError: a scene without instance ids.
     """
-    logarithms: dict[int, list[float]] = {}
-    for voxel_scene in voxel_scenes:
-        if voxel_scene.instance_ids is None:
-            raise ValueError(
-                f"scene {voxel_scene.name}: expected instance ids to measure sizes, found none"
-            )
-        sets = index_sets(voxel_scene.instance_ids)
-        instances = [indices for indices in sets if voxel_scene.instance_ids[indices[0]] > 0]
-        class_ids = majority_labels(instances, voxel_scene.semantic_ids)
-        for indices, class_id in zip(instances, class_ids.tolist(), strict=True):
-            if class_id > 0:
-                logarithms.setdefault(class_id, []).append(float(np.log(len(indices))))
+    if voxel_scene.instance_ids is None:
+        raise ValueError(
+            f"scene {voxel_scene.name}: expected instance ids to measure sizes, found none"
+        )
+    sets = index_sets(voxel_scene.instance_ids)
+    instances = [indices for indices in sets if voxel_scene.instance_ids[indices[0]] > 0]
+    class_ids = majority_labels(instances, voxel_scene.semantic_ids)
+    sizes: dict[int, list[int]] = {}
+    for indices, class_id in zip(instances, class_ids.tolist(), strict=True):
+        if class_id > 0:
+            sizes.setdefault(class_id, []).append(len(indices))
+    return sizes
+
+
+def size_statistics(sizes: Mapping[int, Sequence[int]]) -> dict[int, tuple[float, float]]:
+    """Sums up how large the instances of each class are.
+
+    Args:
+        sizes: for each class id the numbers of voxels of its instances, at least one; of all
+            training scenes, see `instance_sizes`.
+
+    Returns:
+        For each class id, in ascending order: mean and standard deviation (at least 0.25) of the
+        natural logarithm of these numbers.
+    """
+    logarithms = {i: [float(np.log(size)) for size in sizes[i]] for i in sorted(sizes)}
     return {
         class_id: (float(np.mean(values)), max(_LEAST_STD, float(np.std(values))))
-        for class_id, values in sorted(logarithms.items())
+        for class_id, values in logarithms.items()
     }
 
 

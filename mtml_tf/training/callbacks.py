@@ -15,6 +15,7 @@ from absl import logging
 from mtml_tf.backend import keras, tf
 from mtml_tf.config import TrainConfig
 from mtml_tf.scoring.average_precision import ApTable
+from mtml_tf.training.verification import Verification
 
 Logs: TypeAlias = dict[str, float]
 Optimizer: TypeAlias = keras.optimizers.Optimizer
@@ -38,6 +39,23 @@ class StopOnNan(keras.callbacks.Callback):
                 f"{', '.join(self._names_of_step(step))}; lower the learning rate and start again: "
                 "the run goes on from its last checkpoint"
             )
+
+
+class Verified(keras.callbacks.Callback):
+    """Stops the run where a shard has changed; no epoch ends before all are known not to have.
+
+    They are compared from the first step's end on, which they do not delay.
+    """
+
+    def __init__(self, verification: Verification):
+        super().__init__()
+        self._verification = verification
+
+    def on_train_batch_end(self, batch: int, logs: Logs) -> None:
+        self._verification.check()
+
+    def on_epoch_end(self, epoch: int, logs: Logs) -> None:
+        self._verification.wait()
 
 
 class Progress(keras.callbacks.Callback):
@@ -151,6 +169,7 @@ class Checkpoints(keras.callbacks.Callback):
         manager: tf.train.CheckpointManager,
         every: int,
         before_last: bool,
+        verification: Verification,
     ):
         """Makes the callback.
 
@@ -160,10 +179,11 @@ class Checkpoints(keras.callbacks.Callback):
             every: steps between checkpoints.
             before_last: whether one comes before the last step of an epoch too: who is stopped in
                 a validation, which is long, then goes on with that step and the validation.
+            verification: of the data; nothing is saved before it is done.
         """
         super().__init__()
         self._manager, self._optimizer, self._every = manager, optimizer, every
-        self._before_last = before_last
+        self._before_last, self._verification = before_last, verification
 
     def on_train_batch_end(self, batch: int, logs: Logs) -> None:
         left = self.params["steps"] - batch - 1
@@ -176,7 +196,12 @@ class Checkpoints(keras.callbacks.Callback):
         self.save()
 
     def save(self) -> None:
-        """Saves the step that was done last, where it is not saved yet."""
+        """Saves the step that was done last, where it is not saved yet.
+
+        Raises:
+            ValueError: the data have changed.
+        """
+        self._verification.wait()
         step = int(self._optimizer.iterations.numpy())
         if not (self._manager.latest_checkpoint or "").endswith(f"-{step}"):
             self._manager.save(checkpoint_number=step)

@@ -27,6 +27,7 @@ from mtml_tf.training.replicas import (
 )
 from mtml_tf.training.stopping import Signals, Stopping
 from mtml_tf.training.validation import losses_of, validate
+from mtml_tf.training.verification import Verification, verifying
 
 
 def train(
@@ -57,17 +58,17 @@ def train(
 
     Raises:
         KeyboardInterrupt: SIGTERM or Ctrl-C; once a step is done there is a checkpoint of the last.
-        ValueError: data that can't be read, scenes too large for memory, another method, network
-            or data in `run_dir`, somebody else who trains there, or no run at all, a damaged
-            checkpoint, a full disk, or a loss that is no longer a number; devices that can't share
-            a batch, workers that TF_CONFIG does not name, or one that is gone.
+        ValueError: data that can't be read or have changed, scenes too large for memory, another
+            method, network or data in `run_dir`, somebody else who trains there, or no run at all,
+            a damaged checkpoint, a full disk, or a loss that is no longer a number; devices that
+            can't share a batch, workers that TF_CONFIG does not name, or one that is gone.
     """
     # Before TensorFlow does anything else: several workers could not find one another later.
     strategy = choose_strategy(experiment.train.strategy, experiment.data.batch_size)
     chief = is_chief(strategy)  # the others write nothing
     holding = run_folder.held(run_dir) if chief else contextlib.nullcontext()
     with told_who_is_gone(strategy), Signals().heeded() as signals, holding:
-        folder = DataFolder(data_dir)
+        folder = DataFolder(data_dir, hashes_later=experiment.train.hashes == "beside")
         run_folder.check_goes_on(run_dir, folder, experiment)
         description = describe(folder, experiment)
         run_folder.check_model(run_dir, description)
@@ -86,8 +87,12 @@ def train(
                     before_start()
                     models.remove_weights(run_dir, models.LAST)  # they are in the checkpoint
                     run_folder.write(run_dir, folder, experiment, description)
-                beside = _beside(run_dir, folder, experiment, schedule, learner, signals)
-                fit(learner, folder, experiment, schedule, beside)
+                splits = (experiment.train_split, experiment.train.validation_split)
+                with verifying(folder, [split for split in splits if split]) as verification:
+                    beside = _beside(
+                        run_dir, folder, experiment, schedule, learner, signals, verification
+                    )
+                    fit(learner, folder, experiment, schedule, beside)
                 signals.wait = False  # nothing looks for them any more
             if chief:
                 models.write_weights(run_dir, models.LAST, learner.model.network)
@@ -134,6 +139,7 @@ def _beside(
     schedule: Schedule,
     learner: Learner,
     signals: Signals,
+    verification: Verification,
 ) -> list[keras.callbacks.Callback]:
     """Returns what happens beside the steps, in this order; writes the settings for TensorBoard."""
     config, model = experiment.train, learner.model
@@ -141,11 +147,12 @@ def _beside(
     stop_on_nan = callbacks.StopOnNan(
         learner.optimizer, lambda step: training_scenes(entries, experiment.data, step)
     )
+    verified = callbacks.Verified(verification)
     stopping = functools.partial(
         Stopping, signals, config.max_minutes, total=summing(learner.strategy)
     )
     if not is_chief(learner.strategy):
-        return [stop_on_nan, stopping(save=lambda: None)]
+        return [verified, stop_on_nan, stopping(save=lambda: None)]
 
     log_dir = str(pathlib.Path(run_dir) / "logs")
     described = dataclasses.replace(experiment, network=model.config.network)
@@ -153,8 +160,11 @@ def _beside(
 
     split = config.validation_split
     manager, every = saving(learner, run_dir), config.checkpoint_every
-    checkpoints = callbacks.Checkpoints(learner.optimizer, manager, every, before_last=bool(split))
+    checkpoints = callbacks.Checkpoints(
+        learner.optimizer, manager, every, before_last=bool(split), verification=verification
+    )
     beside = [
+        verified,
         stop_on_nan,
         callbacks.Progress(learner.optimizer, schedule.total_steps),
         checkpoints,
@@ -169,7 +179,7 @@ def _beside(
             keep_best=lambda: models.write_weights(run_dir, models.BEST, model.network),
             at_once=signals.at_once,
         )
-        beside.insert(1, validation)  # before progress and checkpoints, which take its results
+        beside.insert(2, validation)  # before progress and checkpoints, which take its results
         shown = folder.scene(folder.spaced_entries(split, config.validation_scenes)[0])
         show = functools.partial(tensorboard.write_scene, log_dir, model, shown)
         beside.append(callbacks.ShowScene(config.epochs, show))

@@ -1,0 +1,162 @@
+"""Tests of mtml_tf.training.verification, and of runs whose shards have changed."""
+
+import dataclasses
+import json
+import threading
+
+import numpy as np
+import pytest
+from training_runs import changed, eagerly, latest_step, write_data
+
+from mtml_tf.backend import tf
+from mtml_tf.data import records
+from mtml_tf.data.records import DataFolder
+from mtml_tf.inference import models
+from mtml_tf.training import run
+from mtml_tf.training.verification import Verification, verifying
+
+CHANGED = "expected the SHA-256 that manifest.json lists, found another; the file has changed, make"
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    return write_data(tmp_path_factory.mktemp("training") / "data")
+
+
+@pytest.fixture
+def data(whole, tmp_path):
+    """A folder of links, whose files can be replaced."""
+    path = tmp_path / "data"
+    path.mkdir()
+    for file in whole.iterdir():
+        (path / file.name).symlink_to(file)
+    return path
+
+
+def change(data, split="train", place=None):
+    """Flips a bit of a label of the last scene, or of a place in the shard; returns the shard."""
+    entry = DataFolder(data).entries(split)[-1]
+    path = data / entry.shard
+    content = bytearray(path.read_bytes())
+    labels = DataFolder(data).scene(entry).semantic_ids.astype("<i4").tobytes()
+    place = content.rindex(labels) + 3 if place is None else place
+    content[place] ^= 1
+    path.unlink()
+    path.write_bytes(content)
+    return path
+
+
+def test_shards_are_hashed_once_and_not_before_it_begins(data, monkeypatch):
+    hashed, digest = [], records.digest
+
+    def counted(path):
+        hashed.append(path.name.partition("-")[0])
+        return digest(path)
+
+    monkeypatch.setattr(records, "digest", counted)
+    folder = DataFolder(data, hashes_later=True)
+    for split in folder.splits:
+        assert folder.entries(split)
+        folder.digests(split)
+    with verifying(folder, ["train", "val"]) as verification:
+        assert not hashed
+        verification.check()
+        verification.wait()
+        assert hashed == ["train", "val"]
+    verification.wait()
+    Verification(folder, ["train"]).wait()
+    assert hashed == ["train", "val"]
+    DataFolder(data).entries("two")
+    assert hashed == ["train", "val", "two"]
+
+
+def test_a_shard_of_another_size_is_found_at_once(data):
+    path = data / DataFolder(data).entries("train")[0].shard
+    content = path.read_bytes()
+    path.unlink()
+    path.write_bytes(content[:-1])
+    with pytest.raises(ValueError, match="the file is cut or changed, make the data folder again"):
+        DataFolder(data, hashes_later=True).entries("train")
+
+
+def test_a_changed_shard_is_told_in_place_of_what_it_causes(data):
+    path = change(data)
+    folder = DataFolder(data, hashes_later=True)
+    with pytest.raises(ValueError, match=f"{path}: {CHANGED}"), verifying(folder, ["train"]):
+        raise tf.errors.InvalidArgumentError(None, None, "no record")
+    with pytest.raises(RuntimeError, match="another"), verifying(folder, ["val"]):
+        raise RuntimeError("another")
+
+
+def test_memory_that_ran_out_is_told_at_once(data):
+    change(data)
+    folder = DataFolder(data, hashes_later=True)
+    error = tf.errors.ResourceExhaustedError(None, None, "memory")
+    with pytest.raises(tf.errors.ResourceExhaustedError), verifying(folder, ["train"]):
+        raise error
+
+
+def test_whatever_keeps_it_from_hashing_is_no_verification(data, monkeypatch):
+    def fail(path):
+        raise MemoryError("hash")
+
+    monkeypatch.setattr(records, "digest", fail)
+    with pytest.raises(MemoryError, match="hash"):
+        Verification(DataFolder(data, hashes_later=True), ["train"]).wait()
+
+
+@pytest.mark.parametrize("split", ["train", "val"])
+def test_nothing_is_saved_of_a_run_whose_shards_have_changed(data, split, tmp_path, monkeypatch):
+    """Here it is found when the first step that would be saved has been checked already."""
+    path = change(data, split)
+    steps, digest, is_due = [], records.digest, threading.Event()
+    on_train_batch_end = run.callbacks.Progress.on_train_batch_end
+
+    def counted(self, batch, logs):
+        steps.append(batch)
+        if len(steps) == 4:
+            is_due.set()  # the checkpoint of step 4 comes next, and waits
+        on_train_batch_end(self, batch, logs)
+
+    def late(file):
+        if not file.name.endswith(".json"):
+            assert is_due.wait(120)
+        return digest(file)
+
+    monkeypatch.setattr(run.callbacks.Progress, "on_train_batch_end", counted)
+    monkeypatch.setattr(records, "digest", late)
+    with eagerly(), pytest.raises(ValueError, match=f"{path}: {CHANGED}"):
+        run.train(str(data), str(tmp_path / "run"), changed(epochs=1))
+    assert len(steps) == 4
+    assert latest_step(tmp_path / "run") is None
+    assert not {models.LAST, models.BEST} & {p.name for p in (tmp_path / "run").iterdir()}
+
+
+def test_hashes_are_compared_first_where_that_is_asked_for(data, tmp_path):
+    path = change(data)
+    with pytest.raises(ValueError, match=f"{path}: {CHANGED}"):
+        run.train(str(data), str(tmp_path / "run"), changed(epochs=1, hashes="first"))
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_record_that_cannot_be_parsed_is_told_as_a_changed_shard(data, tmp_path):
+    entry = DataFolder(data).entries("train")[-1]
+    path = change(data, place=entry.offset)
+    experiment = changed(epochs=1, validation_split="", checkpoint_every=500)
+    with eagerly(), pytest.raises(ValueError, match=f"{path}: {CHANGED}"):
+        run.train(str(data), str(tmp_path / "run"), experiment)
+    assert latest_step(tmp_path / "run") is None
+
+
+def test_a_run_that_is_told_to_wait_learns_the_same(data, tmp_path):
+    weights = []
+    for hashes in ("beside", "first"):
+        experiment = changed(epochs=1, validation_split="", hashes=hashes)
+        experiment = dataclasses.replace(experiment, train_split="two")
+        with eagerly():
+            model = run.train(str(data), str(tmp_path / hashes), experiment)
+        weights.append(model.network.dense.get_weights())
+    for one, other in zip(*weights, strict=True):
+        np.testing.assert_array_equal(one, other)
+    settings = json.loads((tmp_path / "beside" / "settings.json").read_text())
+    assert "hashes" not in settings["method"]
