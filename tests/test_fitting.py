@@ -82,6 +82,26 @@ def test_a_full_disk_is_not_taken_for_a_lack_of_memory(tmp_path, monkeypatch):
         tf.io.write_file("/dev/full", "a checkpoint " * 100_000)
 
     monkeypatch.setattr(tf.train.CheckpointManager, "save", save)
-    sentence = rf"{tmp_path}/run: make room and start again: expected place for checkpoints"
+    sentence = (
+        rf"^{tmp_path}/run: expected room to write it, found the disk full; make room and start "
+        "again, which goes on from the last checkpoint$"
+    )
+    with eagerly(), pytest.raises(ValueError, match=sentence):
+        run.train(str(data), str(tmp_path / "run"), one_step())
+
+
+def test_a_shard_that_goes_while_it_is_trained_on_is_named(tmp_path, monkeypatch):
+    data = write_folder(tmp_path / "data", two=[box_scene(seed) for seed in range(2)])
+    shard, fit = data / "two-00000-of-00001.tfrecord", run.fit
+
+    def fit_without_it(*arguments):
+        shard.unlink()
+        fit(*arguments)
+
+    monkeypatch.setattr(run, "fit", fit_without_it)
+    sentence = (
+        rf"^{shard}: expected a file of records, found: No such file or directory; make the data "
+        "folder again; start again, which goes on from the last checkpoint$"
+    )
     with eagerly(), pytest.raises(ValueError, match=sentence):
         run.train(str(data), str(tmp_path / "run"), one_step())

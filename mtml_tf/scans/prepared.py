@@ -210,6 +210,8 @@ class _Worker:
             if cached is None:
                 raise ValueError(f"{path}: expected the prepared scene to be readable")
             return str(path), cached["faults"], cached["num_features"]
+        except files.DiskError:  # the same for every scene
+            raise
         # Whatever is wrong with one scene must not cost the other 1,500.
         except Exception as error:
             reason = str(error) or "no reason given"
