@@ -124,15 +124,15 @@ def test_what_no_one_foresaw_costs_one_scene_only(source, tmp_path, monkeypatch)
 
 
 def test_a_full_disk_ends_all_and_is_gone_on_with(source, tmp_path, monkeypatch):
-    save, tried = np.savez, []
+    write, tried = pathlib.Path.write_bytes, []
 
-    def fill_up_at_b(file, **arrays):
-        tried.append(file.name)
+    def fill_up_at_b(path, content):
+        tried.append(path.name)
         if len(tried) == 2:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        save(file, **arrays)
+        return write(path, content)
 
-    monkeypatch.setattr(np, "savez", fill_up_at_b)
+    monkeypatch.setattr(pathlib.Path, "write_bytes", fill_up_at_b)
     sentence = rf"^{tmp_path}/cache/train/b\.npz: expected room to write it, found the disk full; "
     with pytest.raises(files.DiskError, match=sentence):
         outcomes_of(source, tmp_path / "cache")

@@ -106,14 +106,21 @@ def told_what_failed(run_dir: str, data_dir: str, learner: Learner) -> Iterator[
     """Tells in a sentence, as ValueError, that memory, disk or data do not last to the end."""
     goes_on = "start again, which goes on from the last checkpoint"
     try:
-        with files.told_of_disk(run_dir, goes_on):
+        with files.told_of_disk(run_dir, goes_on), _told_of_scenes(goes_on):
             yield
     except tf.errors.ResourceExhaustedError as error:
         raise ValueError(  # a GPU's memory is known only then
             f"{data_dir}: {LESS_MEMORY}: expected batches that fit into memory, found that step "
             f"{learner.step + 1} needs more than there is"
         ) from error
-    except tf.errors.OpError as error:  # what a reader raises within TensorFlow is in its message
+
+
+@contextlib.contextmanager
+def _told_of_scenes(goes_on: str) -> Iterator[None]:
+    """Raises anew what a reader of scenes raised within TensorFlow, which is in its message."""
+    try:
+        yield
+    except tf.errors.OpError as error:
         told = re.search(r"^ValueError: (.+)$", str(error), re.MULTILINE)
         if not told:
             raise
