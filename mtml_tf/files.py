@@ -1,6 +1,7 @@
 """Reads text and JSON; writes files that appear whole or not at all, overwrites none unasked."""
 
 import contextlib
+import ctypes
 import dataclasses
 import errno
 import fcntl
@@ -14,6 +15,12 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
+# Of a disk that has failed, or whose cable, server or mount is gone.
+_DISK_GONE = (
+    *(errno.EIO, errno.EROFS, errno.ESTALE, errno.ENOTCONN, errno.ECONNABORTED, errno.ESHUTDOWN),
+    *(errno.ENODEV, errno.ENXIO, errno.EREMOTEIO, errno.EHOSTDOWN, errno.ETIMEDOUT),
+)
+_HERE, _RENAME_EXCHANGE = -100, 2  # of Linux: AT_FDCWD, and a flag of renameat2
 _SHOWN_CHARACTERS = 160  # of what a file holds, in an error
 _MOST_OF_NAME = 200  # characters of a name that files hold; more is none on most disks
 _SHORT = reprlib.Repr()
@@ -25,8 +32,14 @@ class LockedError(ValueError):
     """Somebody else holds the lock of a folder."""
 
 
-class _NoRoomError(ValueError):
-    """Told once more by the folder in which a file was to be written: of its own name."""
+class DiskError(ValueError):
+    """A disk is full, or can't be written, or is gone: the same for all that goes there.
+
+    Attributes:
+        number: of the system's error.
+    """
+
+    number: int = 0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -148,15 +161,48 @@ def read_scene_list(path: str | pathlib.Path) -> tuple[str, ...]:
     return tuple(names)
 
 
-def is_disk_full(error: Exception) -> bool:
-    """Whether an error says that a disk or a quota is full.
+def disk_fault(error: BaseException) -> int:
+    """Returns the number of the system's error that says that a disk is full or gone, 0 of others.
 
     Args:
         error: of the system, or of TensorFlow, which tells it in its message alone.
     """
+    numbers = (*_DISK_FULL, *_DISK_GONE)
+    if isinstance(error, DiskError):
+        return error.number
     if isinstance(error, OSError):
-        return error.errno in _DISK_FULL
-    return any(os.strerror(number) in str(error) for number in _DISK_FULL)
+        return error.errno if error.errno in numbers else 0
+    if type(error).__module__.partition(".")[0] != "tensorflow":
+        return 0
+    return next((number for number in numbers if os.strerror(number) in str(error)), 0)
+
+
+@contextlib.contextmanager
+def told_of_disk(path: str | pathlib.Path, then: str = "start again") -> Iterator[None]:
+    """Tells in a sentence, as DiskError, that the disk of what is written within is full or gone.
+
+    Args:
+        path: what is written, for the sentence.
+        then: what to do when the disk is mended.
+    """
+    try:
+        yield
+    except Exception as error:  # TensorFlow's among them, which this module does not know
+        if number := disk_fault(error):
+            raise disk_error(path, number, then) from error
+        raise
+
+
+def disk_error(path: str | pathlib.Path, number: int, then: str = "start again") -> DiskError:
+    """Returns what `told_of_disk` raises."""
+    wrong = f"a disk that works, found that it fails ({os.strerror(number)}); mend it or its mount"
+    if number in _DISK_FULL:
+        wrong = "room to write it, found the disk full; make room"
+    elif number == errno.EROFS:
+        wrong = "a disk that can be written to, found it read-only; let it be written to"
+    error = DiskError(f"{path}: expected {wrong} and {then}")
+    error.number = number
+    return error
 
 
 def check_apart(output: str | pathlib.Path, inputs: Iterable[str | pathlib.Path | None]) -> None:
@@ -208,7 +254,7 @@ def check_folder(path: str | pathlib.Path) -> None:
 
 def make_folder(path: str | pathlib.Path) -> None:
     """Makes a folder where there is none. Raises ValueError where it can't be made."""
-    with _told_of(pathlib.Path(path)):
+    with told_of_disk(path), _told_of(pathlib.Path(path)):
         pathlib.Path(path).mkdir(parents=True, exist_ok=True)
 
 
@@ -347,29 +393,25 @@ def _beside(
         install: moves it, when it is complete, to where `path` leads.
 
     Raises:
-        ValueError: it can't be made or moved, or the disk is full.
+        ValueError: it can't be made or moved, or the disk is full, read-only or gone.
     """
     path, place = pathlib.Path(path), pathlib.Path(os.path.realpath(path))
     missing = [folder for folder in place.parents if not os.path.exists(folder)]
     temporary = None
     try:
-        with _told_of(path):
-            place.parent.mkdir(parents=True, exist_ok=True)
-            temporary = pathlib.Path(make("", f".{place.name}.", place.parent))
-        yield temporary
-        with _told_of(path):
-            install(temporary, place)
-    except (OSError, _NoRoomError) as error:
-        if isinstance(error, OSError) and not is_disk_full(error):
-            raise
-        raise _NoRoomError(
-            f"{path}: expected room to write it, found the disk full; make room and start again"
-        ) from error
+        with told_of_disk(path):
+            with _told_of(path):
+                place.parent.mkdir(parents=True, exist_ok=True)
+                temporary = pathlib.Path(make("", f".{place.name}.", place.parent))
+            yield temporary
+            with _told_of(path):
+                install(temporary, place)
     finally:
         if temporary and temporary.is_dir():
             shutil.rmtree(temporary, ignore_errors=True)
         elif temporary:
-            temporary.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                temporary.unlink()
         for folder in missing:
             with contextlib.suppress(OSError):  # it is not empty: `path` was written
                 folder.rmdir()
@@ -381,7 +423,7 @@ def _told_of(path: pathlib.Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if is_disk_full(error):
+        if disk_fault(error):
             raise
         folder = next(
             parent for parent in (*path.parents, pathlib.Path("/")) if os.path.exists(parent)
@@ -406,11 +448,14 @@ def _install_file(new: pathlib.Path, path: pathlib.Path) -> None:
 
 
 def _install_folder(new: pathlib.Path, path: pathlib.Path) -> None:
-    """Renames `new` to `path`; what was there is moved aside first and deleted last."""
+    """Renames `new` to `path`; what was there is deleted last."""
     new.chmod(0o755)
     sync_files(new)
     if not path.exists():
         new.replace(path)
+        return
+    if _exchange(new, path):
+        shutil.rmtree(new)
         return
     aside = pathlib.Path(tempfile.mkdtemp(prefix=f".{path.name}.old.", dir=path.parent))
     try:
@@ -423,3 +468,12 @@ def _install_folder(new: pathlib.Path, path: pathlib.Path) -> None:
             aside.replace(path)
         raise
     shutil.rmtree(aside)
+
+
+def _exchange(one: pathlib.Path, other: pathlib.Path) -> bool:
+    """Lets two paths change names at one moment; returns False where the system can't do that."""
+    rename = getattr(ctypes.CDLL(None), "renameat2", None)
+    names = os.fsencode(one), os.fsencode(other)
+    if rename is None:
+        return False
+    return bool(rename(_HERE, names[0], _HERE, names[1], _RENAME_EXCHANGE) == 0)

@@ -27,8 +27,9 @@ RUN_FLAGS = "flags.cfg"  # in a run folder, the flags of its last start
 def run(main: Callable[[], None], required: Iterable[str] = ()) -> None:
     """Parses the flags, calls `main`, and exits: 0 done or helped, 1 failed, 2 wrong usage.
 
-    A failure that the user can mend (ValueError, OSError, MemoryError, a library that is missing)
-    is told in one sentence on stderr; `--verbosity=1` adds the traceback.
+    A failure that the user can mend (ValueError, OSError, MemoryError, a library that is missing,
+    what TensorFlow says of a disk) is told in one sentence on stderr; `--verbosity=1` adds the
+    traceback.
 
     Args:
         main: the program; reads its flags, then calls the library.
@@ -43,13 +44,20 @@ def run(main: Callable[[], None], required: Iterable[str] = ()) -> None:
     except flags.Error as error:
         print(f"{sys.argv[0]}: {error}; --helpfull lists the flags", file=sys.stderr)
         sys.exit(WRONG_USAGE)
-    except (ValueError, OSError, MemoryError, ImportError) as error:
-        if flags.FLAGS.verbosity >= 1:
-            traceback.print_exc()
-        print(f"error: {str(error) or type(error).__name__}", file=sys.stderr)
-        sys.exit(FAILED)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
+        sys.exit(FAILED)
+    except Exception as error:
+        number = files.disk_fault(error)
+        if not (number or isinstance(error, ValueError | OSError | MemoryError | ImportError)):
+            raise
+        if flags.FLAGS.verbosity >= 1:
+            traceback.print_exc()
+        told = str(error) or type(error).__name__
+        if number and not isinstance(error, files.DiskError):
+            path = error.filename if isinstance(error, OSError) else told.partition(";")[0]
+            told = str(files.disk_error(path or "a file", number))
+        print(f"error: {told}", file=sys.stderr)
         sys.exit(FAILED)
     sys.exit(DONE)
 

@@ -197,6 +197,11 @@ def check_script(words, place):
     subprocess.run(["bash", "-n", ROOT / words[1]], check=True)
 
 
+def check_help(words, place):
+    """`python -m MODULE`: tells its flags; tests/test_kills.py tries what is in it."""
+    place.run([*words[1:3], "--help"])
+
+
 def check_activation(words, place):
     """`. FILE`: a shell can read it."""
     subprocess.run(["sh", "-c", shlex.join(words)], cwd=place.folder, check=True)
@@ -287,6 +292,7 @@ CHECKED = (
     (r"docker run .*tensorflow/serving$", "needs an engine and a network", check_serving),
     (r"docker run .* mtml_tf ", "needs an engine", check_container),
     (r"curl ", "needs a server", check_request),
+    (r"python -m experiments\.(kills|disk_faults)", "runs for minutes, or as root", check_help),
     (r"tensorboard ", "serves until it is stopped", check_tensorboard),
 )
 

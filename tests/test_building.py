@@ -2,17 +2,19 @@
 
 import dataclasses
 import logging
+import shutil
 
 import numpy as np
 import pytest
 from scenes import CLASSES, give_random_weights
+from training_runs import EXPERIMENT, assert_bit_identical
 
 from mtml_tf.backend import keras, tf
 from mtml_tf.classes import ClassSet
 from mtml_tf.config import NetworkConfig, SegmentConfig, TrainConfig
 from mtml_tf.inference import models
 from mtml_tf.network.voxel_network import VoxelNetwork
-from mtml_tf.training.building import initialise_from, learning_rate
+from mtml_tf.training.building import build, initialise_from, learning_rate, restore, saving
 
 NETWORK = NetworkConfig(input_channels=3, width=1 / 8, dilations=(1, 2), embedding_size=3)
 
@@ -74,3 +76,107 @@ def test_the_rate_falls_to_0_by_a_cosine():
     assert [float(schedule(step)) for step in (0, 50, 100)] == pytest.approx([0.2, 0.1, 0.0])
     assert learning_rate(TrainConfig(learning_rate=0.2), 100) == 0.2
     assert isinstance(schedule, keras.optimizers.schedules.LearningRateSchedule)
+
+
+# --- Checkpoints -------------------------------------------------------------------------------
+
+STEPS = (4, 8)
+
+
+@pytest.fixture(scope="module")
+def learner():
+    network = dataclasses.replace(NETWORK, num_labels=4)
+    config = models.ModelConfig(network, SegmentConfig(CLASSES.thing_ids), CLASSES, 0.05, True)
+    return build(config, EXPERIMENT, 10, 0, tf.distribute.get_strategy())
+
+
+@pytest.fixture(scope="module")
+def checkpointed(learner, tmp_path_factory):
+    """A run folder with checkpoints of two steps, and the weights of each."""
+    path, weights = tmp_path_factory.mktemp("runs") / "checkpointed", {}
+    for step in STEPS:
+        give_random_weights(learner.model.network, seed=step)
+        weights[step] = learner.model.network.dense.get_weights()
+        learner.optimizer.iterations.assign(step)
+        saving(learner, str(path)).save(checkpoint_number=step)
+    return path, weights
+
+
+def cut(path):
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def flip(path):
+    content = bytearray(path.read_bytes())
+    content[len(content) // 3] ^= 4
+    path.write_bytes(content)
+
+
+def remove(path):
+    path.unlink()
+
+
+def restored(learner, run_dir):
+    """The step and the weights that a start with the folder begins from."""
+    learner.optimizer.iterations.assign(0)
+    for variable in learner.model.network.dense.variables:
+        variable.assign(tf.fill(variable.shape, 7.0))
+    restore(learner, str(run_dir), EXPERIMENT.train)
+    return learner.step, learner.model.network.dense.get_weights()
+
+
+@pytest.mark.parametrize("damage", [cut, flip, remove])
+@pytest.mark.parametrize("file", ["ckpt-8.index", "ckpt-8.data-00000-of-00001"])
+def test_a_run_whose_newest_checkpoint_is_damaged_goes_on_from_the_one_before(
+    file, damage, learner, checkpointed, tmp_path, caplog
+):
+    weights, folder = checkpointed[1], tmp_path / "run" / "checkpoints"
+    shutil.copytree(checkpointed[0], tmp_path / "run")
+    damage(folder / file)
+    step, found = restored(learner, tmp_path / "run")
+    assert step == 4
+    assert_bit_identical(found, weights[4])
+    (warning,) = [record for record in caplog.records if record.levelno >= logging.WARNING]
+    named = folder / "checkpoint" if (file, damage) == ("ckpt-8.index", remove) else folder / "ckpt"
+    assert warning.getMessage().startswith(f"{named}")
+    assert "8: expected a checkpoint" in warning.getMessage() or "step 8" in warning.getMessage()
+
+    manager = saving(learner, str(tmp_path / "run"))
+    assert manager.latest_checkpoint.endswith("ckpt-4")  # so that step 8 is saved anew
+    learner.optimizer.iterations.assign(8)
+    manager.save(checkpoint_number=8)
+    assert_bit_identical(restored(learner, tmp_path / "run")[1], weights[4])
+    assert learner.step == 8
+
+
+@pytest.mark.parametrize("content", [b"", b"model_che", b"\xff\x00", b"x: 1\n"])
+def test_a_damaged_list_of_checkpoints_loses_none(content, learner, checkpointed, tmp_path):
+    shutil.copytree(checkpointed[0], tmp_path / "run")
+    (tmp_path / "run" / "checkpoints" / "checkpoint").write_bytes(content)
+    step, found = restored(learner, tmp_path / "run")
+    assert step == 8
+    assert_bit_identical(found, checkpointed[1][8])
+    assert len(saving(learner, str(tmp_path / "run")).checkpoints) == 2
+
+
+def test_a_checkpoint_that_was_not_written_to_its_end_is_passed_over(
+    learner, checkpointed, tmp_path, caplog
+):
+    folder = tmp_path / "run" / "checkpoints"
+    shutil.copytree(checkpointed[0], tmp_path / "run")
+    (folder / "ckpt-12.index").write_bytes(b"killed")
+    assert restored(learner, tmp_path / "run")[0] == 8
+    assert not caplog.records
+
+
+def test_a_run_without_one_whole_checkpoint_is_refused(learner, checkpointed, tmp_path):
+    folder = tmp_path / "run" / "checkpoints"
+    shutil.copytree(checkpointed[0], tmp_path / "run")
+    for path in folder.glob("*.data-*"):
+        cut(path)
+    with pytest.raises(ValueError, match=rf"{folder}/ckpt-8: expected a checkpoint of this run, "):
+        restored(learner, tmp_path / "run")
+    for path in folder.glob("*.index"):
+        path.unlink()
+    with pytest.raises(ValueError, match=rf"{folder}/checkpoint: expected the checkpoints that"):
+        restored(learner, tmp_path / "run")

@@ -3,6 +3,9 @@
 import errno
 import os
 import pathlib
+import pickle
+import re
+import shutil
 import stat
 import threading
 
@@ -288,6 +291,32 @@ def test_a_full_disk_is_told_of_the_path_that_was_asked_for(tmp_path):
     assert names_in(tmp_path) == []
 
 
+@pytest.mark.parametrize("number", [errno.EIO, errno.ESTALE, errno.ENOTCONN])
+def test_a_disk_that_is_gone_is_told_of_the_path_that_was_asked_for(number, tmp_path):
+    path, reason = tmp_path / "a.txt", re.escape(os.strerror(number))
+    sentence = (
+        rf"^{path}: expected a disk that works, found that it fails \({reason}\); mend it or its "
+        "mount and start again$"
+    )
+    with pytest.raises(files.DiskError, match=sentence), files.writing_file(path):
+        raise OSError(number, os.strerror(number), "something temporary")
+    assert names_in(tmp_path) == []
+
+
+def test_a_disk_that_is_read_only_is_told_so(tmp_path):
+    sentence = f"^{tmp_path}: expected a disk that can be written to, found it read-only; let it be"
+    with pytest.raises(files.DiskError, match=sentence), files.told_of_disk(tmp_path):
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+
+def test_an_error_of_a_disk_goes_from_process_to_process():
+    error = pickle.loads(pickle.dumps(files.disk_error("a.txt", errno.EIO)))
+    assert files.disk_fault(error) == errno.EIO
+    sentence = "^b: expected a disk .* and go on$"
+    with pytest.raises(files.DiskError, match=sentence), files.told_of_disk("b", "go on"):
+        raise error
+
+
 def test_errors_of_other_files_stay_as_they_are(tmp_path):
     with pytest.raises(FileNotFoundError), files.writing_folder(tmp_path / "a"):
         (tmp_path / "none.txt").read_bytes()
@@ -303,6 +332,35 @@ def test_a_folder_that_can_not_be_replaced_is_told_at_once(tmp_path, monkeypatch
         files.check_may_replace(tmp_path, overwrite=False)
 
 
+@pytest.mark.parametrize("system_can", [True, False])
+def test_a_folder_that_is_replaced_is_there_whole_when_the_old_one_is_deleted(
+    system_can, tmp_path, monkeypatch
+):
+    path, remove, seen = tmp_path / "folder", shutil.rmtree, []
+    files.write_text(path / "old.txt", "old")
+    if not system_can:
+        monkeypatch.setattr(files, "_exchange", lambda *_: False)
+
+    def look(folder, **how):
+        seen.append((names_in(folder), names_in(path)))
+        remove(folder, **how)
+
+    monkeypatch.setattr(shutil, "rmtree", look)
+    with files.writing_folder(path, overwrite=True) as temporary:
+        files.write_text(temporary / "new.txt", "new")
+    assert seen == [(["old.txt"], ["new.txt"])]
+    assert names_in(tmp_path) == ["folder"]
+
+
+def test_two_folders_change_names_at_one_moment(tmp_path):
+    for name in "ab":
+        files.write_text(tmp_path / name / f"{name}.txt", name)
+    if not files._exchange(tmp_path / "a", tmp_path / "b"):
+        pytest.skip("the file system can't")
+    assert (names_in(tmp_path / "a"), names_in(tmp_path / "b")) == (["b.txt"], ["a.txt"])
+    assert not files._exchange(tmp_path / "a", tmp_path / "none")
+
+
 def test_a_replacement_that_fails_at_the_end_leaves_the_old_folder_alone(tmp_path, monkeypatch):
     path = tmp_path / "folder"
     files.write_text(path / "old.txt", "old")
@@ -314,6 +372,7 @@ def test_a_replacement_that_fails_at_the_end_leaves_the_old_folder_alone(tmp_pat
         return replace(self, target)
 
     monkeypatch.setattr(pathlib.Path, "replace", refuse_the_new)
+    monkeypatch.setattr(files, "_exchange", lambda *_: False)
     with (
         pytest.raises(ValueError, match=rf"{path}: expected a place to write to, found that"),
         files.writing_folder(path, overwrite=True),

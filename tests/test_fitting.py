@@ -1,6 +1,10 @@
 """Tests of mtml_tf.training.fitting."""
 
 import dataclasses
+import errno
+import os
+import pathlib
+import threading
 
 import pytest
 from scenes import box_scene, write_folder
@@ -82,6 +86,33 @@ def test_a_full_disk_is_not_taken_for_a_lack_of_memory(tmp_path, monkeypatch):
         tf.io.write_file("/dev/full", "a checkpoint " * 100_000)
 
     monkeypatch.setattr(tf.train.CheckpointManager, "save", save)
-    sentence = rf"{tmp_path}/run: make room and start again: expected place for checkpoints"
+    sentence = (
+        rf"^{tmp_path}/run: expected room to write it, found the disk full; make room and start "
+        "again, which goes on from the last checkpoint$"
+    )
+    with eagerly(), pytest.raises(ValueError, match=sentence):
+        run.train(str(data), str(tmp_path / "run"), one_step())
+
+
+@pytest.mark.parametrize("number", [errno.ENOENT, errno.EIO])
+def test_a_shard_that_goes_while_it_is_trained_on_is_named(number, tmp_path, monkeypatch):
+    """Not the run folder, though the disk of the data may have failed."""
+    data = write_folder(tmp_path / "data", two=[box_scene(seed) for seed in range(2)])
+    shard, fit, opened = data / "two-00000-of-00001.tfrecord", run.fit, pathlib.Path.open
+
+    def fail(path, *how):
+        if path == shard and threading.current_thread() is not threading.main_thread():
+            raise OSError(number, os.strerror(number), str(path))
+        return opened(path, *how)
+
+    def fit_without_it(*arguments):
+        monkeypatch.setattr(pathlib.Path, "open", fail)
+        fit(*arguments)
+
+    monkeypatch.setattr(run, "fit", fit_without_it)
+    sentence = (
+        rf"^{shard}: expected a file of records, found: {os.strerror(number)}; make the data "
+        "folder again; start again, which goes on from the last checkpoint$"
+    )
     with eagerly(), pytest.raises(ValueError, match=sentence):
         run.train(str(data), str(tmp_path / "run"), one_step())

@@ -1,5 +1,6 @@
 """Predicting many scenes: begun and gone on with, on any engine, whatever befalls single ones."""
 
+import errno
 import importlib.util
 import json
 import os
@@ -115,6 +116,26 @@ def test_what_was_ended_is_gone_on_with(whole, place, tmp_path, monkeypatch):
     done = predict(place, tmp_path / "out", compact=compact)
     assert (done.num_scenes, done.num_there, len(done.times)) == (4, 2, 2)
     assert before.items() <= times_of(tmp_path / "out").items()
+    assert bytes_of(tmp_path / "out") == bytes_of(output)
+
+
+def test_a_full_disk_ends_all_and_is_gone_on_with(whole, place, tmp_path, monkeypatch):
+    compact, output = whole
+    write, tried = many_scenes.write_predictions, []
+
+    def fill_up_at_b(folder, name, *rest):
+        tried.append(name)
+        if name == "b":
+            raise files.disk_error(folder, errno.ENOSPC)
+        write(folder, name, *rest)
+
+    monkeypatch.setattr(many_scenes, "write_predictions", fill_up_at_b)
+    sentence = rf"^{tmp_path}/out: expected room to write it, found the disk full; make room and st"
+    with pytest.raises(files.DiskError, match=sentence):
+        predict(place, tmp_path / "out", compact=compact)
+    assert tried == ["a", "b"]
+    monkeypatch.setattr(many_scenes, "write_predictions", write)
+    assert predict(place, tmp_path / "out", compact=compact).num_there == 1
     assert bytes_of(tmp_path / "out") == bytes_of(output)
 
 

@@ -1,5 +1,7 @@
 """Many scenes are prepared, in parallel, resumable, whatever befalls single ones."""
 
+import errno
+import os
 import pathlib
 import subprocess
 import sys
@@ -16,7 +18,7 @@ from raw_scannet import (
 )
 from scenes import assert_same_scene
 
-from mtml_tf import parallel
+from mtml_tf import files, parallel
 from mtml_tf.engines import Engine
 from mtml_tf.scannet import layout, preparing, reader
 from mtml_tf.scannet.preparing import Settings
@@ -119,6 +121,25 @@ def test_what_no_one_foresaw_costs_one_scene_only(source, tmp_path, monkeypatch)
     outcomes = outcomes_of(source, tmp_path / "cache")
     assert [outcome.status for outcome in outcomes] == ["prepared", "failed", "prepared"]
     assert outcomes[1].reasons == (f"{source}/scans/b: IndexError: out of bounds",)
+
+
+def test_a_full_disk_ends_all_and_is_gone_on_with(source, tmp_path, monkeypatch):
+    write, tried = pathlib.Path.write_bytes, []
+
+    def fill_up_at_b(path, content):
+        tried.append(path.name)
+        if len(tried) == 2:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return write(path, content)
+
+    monkeypatch.setattr(pathlib.Path, "write_bytes", fill_up_at_b)
+    sentence = rf"^{tmp_path}/cache/train/b\.npz: expected room to write it, found the disk full; "
+    with pytest.raises(files.DiskError, match=sentence):
+        outcomes_of(source, tmp_path / "cache")
+    assert len(tried) == 2
+    outcomes = outcomes_of(source, tmp_path / "cache")
+    assert len(tried) == 4  # those that were missing
+    assert [outcome.status for outcome in outcomes] == ["prepared"] * 3
 
 
 def test_a_process_that_dies_is_told(source, tmp_path, monkeypatch):

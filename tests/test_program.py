@@ -96,6 +96,17 @@ def test_flags_come_from_a_flagfile(run, tmp_path):
         ("open('nowhere.txt')", "nowhere.txt"),
         ("raise MemoryError", "error: MemoryError"),
         ("import not_installed", "not_installed"),
+        (
+            "raise OSError(5, 'Input/output error', '/data/a')",
+            "error: /data/a: expected a disk that works, found that it fails (Input/output error); "
+            "mend it or its mount and start again",
+        ),
+        (  # as TensorFlow tells it
+            "raise type('E', (Exception,), {'__module__': 'tensorflow.errors'})("
+            "'/data/a; No space left on device')",
+            "error: /data/a: expected room to write it, found the disk full; make room and start "
+            "again",
+        ),
     ],
 )
 def test_a_failure_is_told_in_one_sentence(run, do, sentence):

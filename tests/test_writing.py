@@ -20,7 +20,9 @@ from scenes import (
 )
 
 from mtml_tf import files, replacing
+from mtml_tf.backend import tf
 from mtml_tf.classes import SCANNET20
+from mtml_tf.data import writing
 from mtml_tf.data.records import DataFolder
 from mtml_tf.data.writing import write_data_folder
 from mtml_tf.scene import Instance
@@ -180,6 +182,17 @@ def test_nothing_is_left_of_a_folder_whose_making_fails(exists, tmp_path):
         write_data_folder(path, CLASSES, {"val": failing(scenes_of(3, 4))})
     assert contents(tmp_path) == before
     assert [p.name for p in tmp_path.iterdir()] == (["data"] if exists else [])
+
+
+def test_a_full_disk_is_told_and_leaves_the_folder_as_it_was(tmp_path, monkeypatch):
+    path, writer = tmp_path / "data", tf.io.TFRecordWriter
+    write_folder(path, train=scenes_of(1))
+    before = contents(tmp_path)
+    monkeypatch.setattr(writing.tf.io, "TFRecordWriter", lambda _: writer("/dev/full"))
+    sentence = f"^{path}: expected room to write it, found the disk full; make room and start again"
+    with pytest.raises(files.DiskError, match=sentence):
+        write_folder(path, val=scenes_of(3, 4))
+    assert contents(tmp_path) == before
 
 
 def test_a_name_twice_is_refused(tmp_path):

@@ -83,7 +83,7 @@ def write_prepared_folder(
         splits = {split: PreparedScenes(found) for split, found in paths.items()}
         writing.write_data_folder(output_dir, preparation.classes, splits, overwrite, report)
     else:
-        partial.mkdir(parents=True, exist_ok=True)
+        files.make_folder(partial)
         with files.locked(partial.parent):  # another process may be at other splits
             _write_report(partial / REPORT, {**_read_report(partial / REPORT), **report})
     report_path = (output_dir if written else partial) / REPORT

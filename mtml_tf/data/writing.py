@@ -71,7 +71,7 @@ def write_data_folder(
     """
     output_dir = pathlib.Path(output_dir)
     width = _width_beside(open_for_writing(output_dir, classes, splits, overwrite), splits)
-    with _staging(output_dir) as staging:
+    with files.told_of_disk(output_dir), _staging(output_dir) as staging:
         written: dict[str, _Written] = {}
         for split, scenes in splits.items():
             written[split], width = _write_split(staging, split, scenes, classes, width)

@@ -31,7 +31,6 @@ the `dense` signature for ONNX runtimes.
 """
 
 import contextlib
-import errno
 import importlib
 import pathlib
 import tempfile
@@ -99,12 +98,7 @@ def write_saved_model(
         _quiet(),
     ):
         module, signatures = _exported(model, pathlib.Path(assets))
-        try:
-            tf.saved_model.save(module, str(folder), signatures)
-        except tf.errors.ResourceExhaustedError as error:
-            if not files.is_disk_full(error):
-                raise
-            raise OSError(errno.ENOSPC, str(error)) from error
+        tf.saved_model.save(module, str(folder), signatures)
         if tf2onnx:
             graph, _ = tf2onnx.convert.from_function(
                 signatures[DENSE],

@@ -92,7 +92,10 @@ def predict_split(
     report_path = pathlib.Path(output_dir, REPORT)
     reasons: dict[str, str] = {}
     times = []
-    with _opened(pathlib.Path(output_dir), settings, overwrite):
+    with (
+        files.told_of_disk(output_dir),
+        _opened(pathlib.Path(output_dir), settings, overwrite),
+    ):
         missing = [entry for entry in entries if not has_predictions(output_dir, entry.name)]
         if missing:
             report_path.unlink(missing_ok=True)  # until it is true again
@@ -217,6 +220,8 @@ class _SceneWorker:
                         *(self.output_dir, scene.name, instances, scene.num_vertices),
                         *(self.compact, True),
                     )
+        except files.DiskError:  # the same for every scene
+            raise
         # Whatever is wrong with one scene must not cost the others.
         except Exception as error:
             reason = str(error) or "no reason given"
@@ -246,7 +251,8 @@ class _ScanWorker:
                 *(self.source.load(), scan_file, folder, self.overwrite),
                 *(self.written, self.num_views, self._settings(scan_file)),
             )
-        except ImportError:  # of what the extras take: the same for every scan
+        # The extras are missing, or the disk is full: the same for every scan.
+        except (ImportError, files.DiskError):
             raise
         except Exception as error:
             reason = str(error) or "no reason given"

@@ -3,6 +3,7 @@
 import dataclasses
 import math
 import pathlib
+import re
 import shutil
 from typing import Any, NamedTuple
 
@@ -37,6 +38,7 @@ __all__ = [
     "Model",
     "ModelConfig",
     "Values",
+    "find_checkpoints",
     "find_run_folder",
     "find_weights",
     "load_model",
@@ -46,6 +48,9 @@ __all__ = [
 ]
 
 BEST, LAST, CHECKPOINTS = "best", "last", "checkpoints"
+# In the folder of checkpoints: the file that lists them, and their names.
+_LIST, _LISTED = "checkpoint", re.compile(r'^model_checkpoint_path: ".*ckpt-(\d+)"', re.MULTILINE)
+_STEP = re.compile(r"ckpt-(\d+)\.index")
 # What TensorFlow raises for a checkpoint that is damaged or does not fit.
 READ_ERRORS = (tf.errors.OpError, IndexError, AssertionError)
 
@@ -220,6 +225,36 @@ def find_run_folder(path: str | pathlib.Path) -> pathlib.Path:
     return run_dir
 
 
+def find_checkpoints(run_dir: str | pathlib.Path) -> list[str]:
+    """Returns the paths of a run's checkpoints, newest first, without the ends of their names.
+
+    Those beyond the last one on TensorFlow's list are left out: a process was killed as it wrote
+    them. Where the list is damaged, all count.
+
+    Raises:
+        ValueError: a list, and no checkpoint.
+    """
+    folder = pathlib.Path(run_dir, CHECKPOINTS)
+    if not (folder / _LIST).exists():
+        return []
+    found = (_STEP.fullmatch(path.name) for path in folder.glob("*.index"))
+    steps = sorted((int(match[1]) for match in found if match), reverse=True)
+    listed = _LISTED.search(files.read_text(folder / _LIST, errors="replace"))
+    if not steps:
+        raise ValueError(
+            f"{folder / _LIST}: expected the checkpoints that it lists beside it, found none; put "
+            "them back or choose another run folder"
+        )
+    if listed and int(listed[1]) not in steps:
+        logging.warning(
+            "%s: expected the checkpoint of step %s that it lists, found none; the newest is that "
+            "of step %d",
+            *(folder / _LIST, listed[1], steps[0]),
+        )
+    ended = [step for step in steps if listed and step <= int(listed[1])]
+    return [str(folder / f"ckpt-{step}") for step in ended or steps]
+
+
 def find_weights(run_dir: pathlib.Path, weights: str) -> str:
     """Returns the path of what `load_model` reads, without what follows `weights` in the names.
 
@@ -230,7 +265,7 @@ def find_weights(run_dir: pathlib.Path, weights: str) -> str:
     for name in names:
         if (run_dir / name / "weights.index").is_file():
             return str(run_dir / name / "weights")
-    newest = tf.train.latest_checkpoint(str(run_dir / CHECKPOINTS))
+    newest = next(iter(find_checkpoints(run_dir)), None)
     if newest and weights == LAST:
         logging.info("%s: the run has not come to its end; takes its newest checkpoint", newest)
         return newest

@@ -7,6 +7,7 @@ made again. How one scene is prepared, the `Preparation` knows: of ScanNet's, or
 
 import collections
 import dataclasses
+import io
 import json
 import math
 import pathlib
@@ -210,6 +211,8 @@ class _Worker:
             if cached is None:
                 raise ValueError(f"{path}: expected the prepared scene to be readable")
             return str(path), cached["faults"], cached["num_features"]
+        except files.DiskError:  # the same for every scene
+            raise
         # Whatever is wrong with one scene must not cost the other 1,500.
         except Exception as error:
             reason = str(error) or "no reason given"
@@ -281,8 +284,10 @@ def _write_prepared(
     if scene.points is not None:
         given |= {f"points.{name}": getattr(scene.points, name) for name in _POINT_ARRAYS}
     present = {name: array for name, array in given.items() if array is not None}
-    with files.writing_file(path, overwrite=True) as temporary, temporary.open("wb") as file:
-        np.savez(file, header=np.array(json.dumps(header)), **present)
+    content = io.BytesIO()  # a zip file on a disk that fails would print a traceback as it goes
+    np.savez(content, header=np.array(json.dumps(header)), **present)
+    with files.writing_file(path, overwrite=True) as temporary:
+        temporary.write_bytes(content.getbuffer())
 
 
 def _read_header(path: pathlib.Path) -> dict | None:

@@ -67,7 +67,7 @@ def write_predictions(
         path = folder / f"{scene_name}{compact_masks.SUFFIX}"
         compact_masks.write_masks(path, instances, num_vertices, overwrite)
         return
-    (folder / MASK_FOLDER).mkdir(parents=True, exist_ok=True)
+    files.make_folder(folder / MASK_FOLDER)
     for name, content in encode_predictions(scene_name, instances, num_vertices):
         with files.writing_file(folder / name, overwrite=True) as temporary:
             temporary.write_bytes(content)

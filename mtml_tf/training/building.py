@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import itertools
 import pathlib
 from typing import Any
 
@@ -128,15 +129,7 @@ def restore(learner: Learner, run_dir: str, config: TrainConfig) -> None:
         ValueError: a damaged checkpoint, or no run where `config.init_from` says; or workers that
             found different checkpoints.
     """
-    latest = tf.train.latest_checkpoint(_checkpoints_of(run_dir))
-    if latest:
-        try:
-            learner.checkpoint.restore(latest).assert_existing_objects_matched()
-        except models.READ_ERRORS as error:
-            raise ValueError(
-                f"{latest}: expected a checkpoint of this run, found one that "
-                "is cut or another network's; choose another run folder"
-            ) from error
+    if _restore_newest(learner, run_dir):
         if config.decay == "constant":  # the rate is in the checkpoint; the flag goes before it
             learner.optimizer.learning_rate = config.learning_rate
     elif config.init_from:
@@ -150,9 +143,39 @@ def restore(learner: Learner, run_dir: str, config: TrainConfig) -> None:
         )
 
 
+def _restore_newest(learner: Learner, run_dir: str) -> bool:
+    """Restores the newest checkpoint that is whole; returns whether there are any at all."""
+    paths = models.find_checkpoints(run_dir)
+    for path, before in zip(paths, [*paths, ""][1:], strict=True):
+        try:
+            learner.checkpoint.restore(path).assert_existing_objects_matched()
+        except models.READ_ERRORS as error:
+            if not before:
+                raise ValueError(
+                    f"{paths[0]}: expected a checkpoint of this run, found one that is cut or "
+                    "another network's; choose another run folder"
+                ) from error
+            logging.warning(
+                "%s: expected a checkpoint of this run, found one that is cut or damaged; goes on "
+                "from the one before, %s",
+                *(path, before),
+            )
+        else:
+            break
+    return bool(paths)
+
+
 def saving(learner: Learner, run_dir: str) -> tf.train.CheckpointManager:
-    """Returns what saves the checkpoints of a run."""
+    """Returns what saves the checkpoints of a run; what is damaged is taken from their list."""
     folder = _checkpoints_of(run_dir)
+    restored = f"-{learner.step}"
+    paths = models.find_checkpoints(run_dir)
+    known = list(itertools.dropwhile(lambda path: not path.endswith(restored), paths))
+    if known:
+        times = [pathlib.Path(f"{path}.index").stat().st_mtime for path in known]
+        tf.compat.v1.train.update_checkpoint_state(
+            *(folder, known[0], known[::-1]), all_model_checkpoint_timestamps=times[::-1]
+        )
     return tf.train.CheckpointManager(learner.checkpoint, folder, _MOST_CHECKPOINTS)
 
 

@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import functools
 import math
+import re
 from collections.abc import Callable, Iterator, Sequence
 
 from mtml_tf import files
@@ -101,17 +102,26 @@ def _distributed(
 
 
 @contextlib.contextmanager
-def told_what_ran_out(run_dir: str, data_dir: str, learner: Learner) -> Iterator[None]:
-    """Tells in a sentence, as ValueError, that the memory or the disk does not suffice."""
+def told_what_failed(run_dir: str, data_dir: str, learner: Learner) -> Iterator[None]:
+    """Tells in a sentence, as ValueError, that memory, disk or data do not last to the end."""
+    goes_on = "start again, which goes on from the last checkpoint"
     try:
-        yield
+        with files.told_of_disk(run_dir, goes_on), _told_of_scenes(goes_on):
+            yield
     except tf.errors.ResourceExhaustedError as error:
-        if files.is_disk_full(error):
-            raise ValueError(
-                f"{run_dir}: make room and start again: expected place for checkpoints and "
-                "weights, found the disk full; the run goes on from its last checkpoint"
-            ) from error
         raise ValueError(  # a GPU's memory is known only then
             f"{data_dir}: {LESS_MEMORY}: expected batches that fit into memory, found that step "
             f"{learner.step + 1} needs more than there is"
         ) from error
+
+
+@contextlib.contextmanager
+def _told_of_scenes(goes_on: str) -> Iterator[None]:
+    """Raises anew what a reader of scenes raised within TensorFlow, which is in its message."""
+    try:
+        yield
+    except tf.errors.OpError as error:
+        told = re.search(r"^ValueError: (.+)$", str(error), re.MULTILINE)
+        if not told:
+            raise
+        raise ValueError(f"{told[1]}; {goes_on}") from error

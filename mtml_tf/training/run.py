@@ -17,7 +17,7 @@ from mtml_tf.training.building import Learner, build, restore, saving
 from mtml_tf.training.checks import check_scenes
 from mtml_tf.training.description import describe
 from mtml_tf.training.experiment import Experiment
-from mtml_tf.training.fitting import Schedule, fit, schedule_of, told_what_ran_out
+from mtml_tf.training.fitting import Schedule, fit, schedule_of, told_what_failed
 from mtml_tf.training.replicas import (
     choose_strategy,
     devices_in_words,
@@ -81,7 +81,7 @@ def train(
         restore(learner, run_dir, experiment.train)
         _tell_what_is_left(run_dir, folder, experiment, schedule, learner)
 
-        with told_what_ran_out(run_dir, data_dir, learner):
+        with told_what_failed(run_dir, data_dir, learner):
             if schedule.left(learner.step):
                 if chief:
                     before_start()
