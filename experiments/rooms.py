@@ -14,10 +14,10 @@ import zlib
 from collections.abc import Iterable
 
 import numpy as np
-from absl import flags
+from absl import flags, logging
 
+from experiments import tabletop
 from experiments.running import Workplace
-from experiments.tabletop import CLASSES as TABLETOP_CLASSES
 from mtml_tf import parallel, program
 from mtml_tf.classes import SCANNET20, read_classes
 from mtml_tf.data.writing import LabelledScene, write_data_folder
@@ -88,7 +88,7 @@ class Table:
     def __call__(self, path: pathlib.Path) -> LabelledScene:
         """Returns the voxelized scan, with its points, and its ground truth."""
         table = scan.read_scan(path)
-        found = ground_truth_ids(table, read_classes(TABLETOP_CLASSES))
+        found = ground_truth_ids(table, read_classes(tabletop.CLASSES))
         rng = np.random.default_rng(zlib.crc32(path.stem.encode()))
         objects = np.where(found // 1000 == OBJECT, found, 0)
         ids, numbers = np.unique(np.append(0, objects), return_inverse=True)
@@ -109,11 +109,11 @@ class Table:
 
 def _voxelized(labelled: Scene, strength: Strengths | None, copy: int) -> VoxelScene:
     scene = voxels.voxelize(labelled, VOXEL_SIZE, SCANNET20, with_points=True)
-    number = str(copy) if copy > 1 else ""
     if copy:
+        number = str(copy) if copy > 1 else ""
         scene = dataclasses.replace(scene, name=scene.name + PREDICTED + number)
     if strength is not None:
-        seed = zlib.crc32((labelled.name + number).encode())
+        seed = zlib.crc32((scene.name if copy > 1 else labelled.name).encode())
         drawn = np.random.default_rng([seed, 1]).uniform(*strength)
         scene = voxels.with_input(scene, predict_scene(labelled, drawn, seed))
     return scene
@@ -131,10 +131,12 @@ def prepare(
         rooms_dir: what `tools/make_rooms.py` makes.
         data_dir: the folder to write.
         num_copies: erring ones of each training room and table.
-        tables_dir: labelled scans of tables to learn from too; empty for none.
+        tables_dir: labelled scans of tables to learn from too, but for those that
+            `experiments.tabletop` validates on; empty for none.
     """
     train, val = (find_scenes(rooms_dir, [split]) for split in ("train", "val"))
     tables = find_scans(tables_dir) if tables_dir else []
+    tables = [path for path in tables if path.stem not in tabletop.VALIDATION]
     folder = str(rooms_dir)
     copies = [(None, 0), *((STRENGTHS, copy + 1) for copy in range(num_copies))]
 
@@ -170,6 +172,10 @@ def main() -> None:
     if not here.data_dir.exists():
         rooms_dir = pathlib.Path(FLAGS.rooms_dir)
         prepare(rooms_dir, here.data_dir, FLAGS.num_copies, FLAGS.tables_dir)
+    elif FLAGS["tables_dir"].present or FLAGS["num_copies"].present:
+        logging.warning(
+            "%s: is there already; --tables_dir and --num_copies make no other", here.data_dir
+        )
     for name, flagfile in TRAINED.items():
         here.train(name, flagfile)
 

@@ -15,10 +15,11 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
-# Of a disk that has failed, or whose cable, server or mount is gone.
+_DISK_FAILED = (errno.EIO, errno.EROFS, errno.ESTALE)
+# Its cable, server or mount is gone. TensorFlow tells of other machines in the same words.
 _DISK_GONE = (
-    *(errno.EIO, errno.EROFS, errno.ESTALE, errno.ENOTCONN, errno.ECONNABORTED, errno.ESHUTDOWN),
-    *(errno.ENODEV, errno.ENXIO, errno.EREMOTEIO, errno.EHOSTDOWN, errno.ETIMEDOUT),
+    *(errno.ENOTCONN, errno.ECONNABORTED, errno.ESHUTDOWN),
+    *(errno.EREMOTEIO, errno.EHOSTDOWN, errno.ETIMEDOUT),
 )
 _HERE, _RENAME_EXCHANGE = -100, 2  # of Linux: AT_FDCWD, and a flag of renameat2
 _SHOWN_CHARACTERS = 160  # of what a file holds, in an error
@@ -167,11 +168,11 @@ def disk_fault(error: BaseException) -> int:
     Args:
         error: of the system, or of TensorFlow, which tells it in its message alone.
     """
-    numbers = (*_DISK_FULL, *_DISK_GONE)
+    numbers = (*_DISK_FULL, *_DISK_FAILED)
     if isinstance(error, DiskError):
         return error.number
     if isinstance(error, OSError):
-        return error.errno if error.errno in numbers else 0
+        return error.errno if error.errno in (*numbers, *_DISK_GONE) else 0
     if type(error).__module__.partition(".")[0] != "tensorflow":
         return 0
     return next((number for number in numbers if os.strerror(number) in str(error)), 0)
@@ -455,7 +456,7 @@ def _install_folder(new: pathlib.Path, path: pathlib.Path) -> None:
         new.replace(path)
         return
     if _exchange(new, path):
-        shutil.rmtree(new)
+        shutil.rmtree(new, ignore_errors=True)  # the new one is in place, whatever comes of this
         return
     aside = pathlib.Path(tempfile.mkdtemp(prefix=f".{path.name}.old.", dir=path.parent))
     try:

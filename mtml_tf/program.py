@@ -54,9 +54,10 @@ def run(main: Callable[[], None], required: Iterable[str] = ()) -> None:
         if flags.FLAGS.verbosity >= 1:
             traceback.print_exc()
         told = str(error) or type(error).__name__
-        if number and not isinstance(error, files.DiskError):
-            path = error.filename if isinstance(error, OSError) else told.partition(";")[0]
-            told = str(files.disk_error(path or "a file", number))
+        if number and isinstance(error, OSError) and error.filename:
+            told = str(files.disk_error(error.filename, number))
+        elif number and not isinstance(error, OSError | files.DiskError):  # TensorFlow's
+            told = str(files.disk_error(files.shown(told.partition(";")[0]), number))
         print(f"error: {told}", file=sys.stderr)
         sys.exit(FAILED)
     sys.exit(DONE)

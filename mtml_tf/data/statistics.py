@@ -56,7 +56,7 @@ def measure(scene: VoxelScene, classes: ClassSet) -> Statistics:
     has_instances = scene.instance_ids is not None
     return Statistics(
         num_scenes=1,
-        voxel_size=scene.voxel_size,
+        voxel_size=float(scene.voxel_size),
         num_features=scene.num_features,
         are_probabilities=scene.features is not None
         and scene.num_features == len(classes)

@@ -4,10 +4,12 @@ import dataclasses
 import functools
 import itertools
 import pathlib
+from collections.abc import Sequence
 from typing import Any
 
 from absl import logging
 
+from mtml_tf import files
 from mtml_tf.backend import keras, tf
 from mtml_tf.classes import ClassSet
 from mtml_tf.config import LossConfig, TrainConfig
@@ -19,6 +21,8 @@ from mtml_tf.training import replicas
 from mtml_tf.training.experiment import Experiment
 
 _MOST_CHECKPOINTS = 2
+# What says nothing of a checkpoint that could not be restored.
+_NOT_DAMAGED = (tf.errors.ResourceExhaustedError, tf.errors.PermissionDeniedError)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -122,14 +126,19 @@ def learning_rate(config: TrainConfig, total_steps: int) -> Any:
     return config.learning_rate
 
 
-def restore(learner: Learner, run_dir: str, config: TrainConfig) -> None:
+def restore(learner: Learner, run_dir: str, config: TrainConfig) -> bool:
     """Puts the learner where it starts: the run's last checkpoint, another run, or as it is.
+
+    Returns:
+        Whether that is the newest of its checkpoints, if it has any: not one before a damaged one.
 
     Raises:
         ValueError: a damaged checkpoint, or no run where `config.init_from` says; or workers that
             found different checkpoints.
     """
-    if _restore_newest(learner, run_dir):
+    paths = models.find_checkpoints(run_dir)
+    restored = _restore_newest(learner, paths)
+    if paths:
         if config.decay == "constant":  # the rate is in the checkpoint; the flag goes before it
             learner.optimizer.learning_rate = config.learning_rate
     elif config.init_from:
@@ -141,15 +150,17 @@ def restore(learner: Learner, run_dir: str, config: TrainConfig) -> None:
             f"done here and {steps / count:g} on average; give all the same --run_dir on a file "
             "system that they share"
         )
+    return restored == next(iter(paths), "")
 
 
-def _restore_newest(learner: Learner, run_dir: str) -> bool:
-    """Restores the newest checkpoint that is whole; returns whether there are any at all."""
-    paths = models.find_checkpoints(run_dir)
+def _restore_newest(learner: Learner, paths: Sequence[str]) -> str:
+    """Restores the first checkpoint that is whole; returns its path, empty where there is none."""
     for path, before in zip(paths, [*paths, ""][1:], strict=True):
         try:
             learner.checkpoint.restore(path).assert_existing_objects_matched()
         except models.READ_ERRORS as error:
+            if isinstance(error, _NOT_DAMAGED) or files.disk_fault(error):
+                raise
             if not before:
                 raise ValueError(
                     f"{paths[0]}: expected a checkpoint of this run, found one that is cut or "
@@ -161,8 +172,8 @@ def _restore_newest(learner: Learner, run_dir: str) -> bool:
                 *(path, before),
             )
         else:
-            break
-    return bool(paths)
+            return path
+    return ""
 
 
 def saving(learner: Learner, run_dir: str) -> tf.train.CheckpointManager:

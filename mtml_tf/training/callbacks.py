@@ -195,13 +195,23 @@ class Checkpoints(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: Logs) -> None:
         self.save()
 
-    def save(self) -> None:
+    def save(self, most_seconds: float | None = None) -> None:
         """Saves the step that was done last, where it is not saved yet.
+
+        Args:
+            most_seconds: that it may wait until the data are known to be right; if they are not
+                known by then, nothing is saved. None: as long as it takes.
 
         Raises:
             ValueError: the data have changed.
         """
-        self._verification.wait()
         step = int(self._optimizer.iterations.numpy())
+        if not self._verification.wait(most_seconds):
+            logging.warning(
+                "saves no checkpoint of step %d: %g s were too short to compare the hashes of the "
+                "data; goes on from the one before",
+                *(step, most_seconds),
+            )
+            return
         if not (self._manager.latest_checkpoint or "").endswith(f"-{step}"):
             self._manager.save(checkpoint_number=step)

@@ -13,7 +13,7 @@ from mtml_tf.backend import tf
 # Types of tasks that train; others, such as parameter servers, would wait for ever.
 _WORKS = ("chief", "worker")
 # What a step of several workers fails with where one of them is gone.
-_GONE = (
+GONE = (
     tf.errors.UnavailableError,
     tf.errors.AbortedError,
     tf.errors.CancelledError,
@@ -114,7 +114,7 @@ def told_who_is_gone(strategy: tf.distribute.Strategy) -> Iterator[None]:
     """Tells in a sentence, as ValueError, that another worker has ended before its time."""
     try:
         yield
-    except _GONE as error:
+    except GONE as error:
         if not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
             raise
         raise ValueError(

@@ -78,14 +78,15 @@ def train(
         num_features = folder.num_features(experiment.train_split)
         learner = build(description, experiment, schedule.total_steps, num_features, strategy)
         check_scenes(folder, experiment, learner.model.network, strategy.num_replicas_in_sync)
-        restore(learner, run_dir, experiment.train)
+        is_newest = restore(learner, run_dir, experiment.train)
         _tell_what_is_left(run_dir, folder, experiment, schedule, learner)
 
         with told_what_failed(run_dir, data_dir, learner):
             if schedule.left(learner.step):
                 if chief:
                     before_start()
-                    models.remove_weights(run_dir, models.LAST)  # they are in the checkpoint
+                    if is_newest:
+                        models.remove_weights(run_dir, models.LAST)  # they are in the checkpoint
                     run_folder.write(run_dir, folder, experiment, description)
                 splits = (experiment.train_split, experiment.train.validation_split)
                 with verifying(folder, [split for split in splits if split]) as verification:
@@ -152,7 +153,7 @@ def _beside(
         Stopping, signals, config.max_minutes, total=summing(learner.strategy)
     )
     if not is_chief(learner.strategy):
-        return [verified, stop_on_nan, stopping(save=lambda: None)]
+        return [verified, stop_on_nan, stopping(save=lambda _: None)]
 
     log_dir = str(pathlib.Path(run_dir) / "logs")
     described = dataclasses.replace(experiment, network=model.config.network)

@@ -19,6 +19,8 @@ from absl import logging
 from mtml_tf.backend import keras
 from mtml_tf.training.callbacks import Logs
 
+# A machine that is taken away gives half a minute or more.
+_GRACE_S = 20.0
 _TOLD = b"ends after this step, with a checkpoint; Ctrl-C once more ends at once\n"
 
 
@@ -79,7 +81,7 @@ class Stopping(keras.callbacks.Callback):
         self,
         signals: Signals,
         minutes: float,
-        save: Callable[[], None],
+        save: Callable[[float | None], None],
         total: Callable[[Sequence[float]], np.ndarray] = np.array,
     ):
         """Makes the callback.
@@ -87,7 +89,7 @@ class Stopping(keras.callbacks.Callback):
         Args:
             signals: what may have come.
             minutes: of the run; 0 for no limit.
-            save: saves a checkpoint.
+            save: saves a checkpoint; waits at most so many seconds before, None for any time.
             total: sums over all workers, which end after the same step.
         """
         super().__init__()
@@ -106,7 +108,7 @@ class Stopping(keras.callbacks.Callback):
         is_over = 0 < self._minutes * 60 < time.monotonic() - self._start
         came, is_over = self._total([self._signals.came, is_over]) > 0
         if came or is_over:
-            self._save()
+            self._save(_GRACE_S if came else None)
         if came:
             raise KeyboardInterrupt
         if is_over:

@@ -10,8 +10,10 @@ from collections.abc import Iterator, Sequence
 
 from absl import logging
 
+from mtml_tf import files
 from mtml_tf.backend import tf
 from mtml_tf.data.records import DataFolder
+from mtml_tf.training.replicas import GONE
 
 
 class Verification:
@@ -34,13 +36,26 @@ class Verification:
         if self._error is not None:
             raise self._error
 
-    def wait(self) -> None:
-        """Returns when all shards are as they should be. Raises ValueError where one is not."""
+    def wait(self, most_seconds: float | None = None) -> bool:
+        """Returns whether all shards are known to be as they should be, once that is known.
+
+        Args:
+            most_seconds: returns False after so many; None waits for the end.
+
+        Raises:
+            ValueError: one is not.
+        """
         thread = self._begun()
         if thread.is_alive():
             logging.info("%s: compares SHA-256 before anything is saved", self._folder.path)
-        thread.join()
+        thread.join(most_seconds)
         self.check()
+        return not thread.is_alive()
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether it was asked for."""
+        return self._thread is not None
 
     def _begun(self) -> threading.Thread:
         if self._thread is None:
@@ -67,9 +82,10 @@ def verifying(folder: DataFolder, splits: Sequence[str]) -> Iterator[Verificatio
     verification = Verification(folder, splits)
     try:
         yield verification
-    except tf.errors.ResourceExhaustedError:  # no memory, no disk: whatever the data are
+    except (tf.errors.ResourceExhaustedError, files.DiskError, *GONE):  # whatever the data are
         raise
     except Exception:
-        verification.wait()
+        if verification.has_begun:
+            verification.wait()
         raise
     verification.wait()
