@@ -149,6 +149,36 @@ def test_a_run_whose_newest_checkpoint_is_damaged_goes_on_from_the_one_before(
     assert learner.step == 8
 
 
+def test_a_start_tells_whether_it_begins_with_the_newest_checkpoint(
+    learner, checkpointed, tmp_path
+):
+    run_dir = tmp_path / "run"
+    assert restore(learner, str(run_dir), EXPERIMENT.train)  # there is none
+    shutil.copytree(checkpointed[0], run_dir)
+    assert restore(learner, str(run_dir), EXPERIMENT.train)
+    cut(run_dir / "checkpoints" / "ckpt-8.index")
+    assert not restore(learner, str(run_dir), EXPERIMENT.train)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        tf.errors.ResourceExhaustedError(None, None, "memory"),
+        tf.errors.PermissionDeniedError(None, None, "rights"),
+        tf.errors.UnknownError(None, None, "ckpt-8.index; Input/output error"),
+    ],
+)
+def test_a_checkpoint_that_something_else_keeps_back_is_not_passed_over(
+    error, learner, checkpointed, monkeypatch
+):
+    def fail(path):
+        raise error
+
+    monkeypatch.setattr(learner.checkpoint, "restore", fail)
+    with pytest.raises(type(error)):
+        restore(learner, str(checkpointed[0]), EXPERIMENT.train)
+
+
 @pytest.mark.parametrize("content", [b"", b"model_che", b"\xff\x00", b"x: 1\n"])
 def test_a_damaged_list_of_checkpoints_loses_none(content, learner, checkpointed, tmp_path):
     shutil.copytree(checkpointed[0], tmp_path / "run")

@@ -12,6 +12,7 @@ import threading
 import pytest
 
 from mtml_tf import files
+from mtml_tf.backend import tf
 
 NOTES = files.FolderKind("notes", "index.md", lambda path: path.suffix == ".md")
 NO_ROOM = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -307,6 +308,12 @@ def test_a_disk_that_is_read_only_is_told_so(tmp_path):
     sentence = f"^{tmp_path}: expected a disk that can be written to, found it read-only; let it be"
     with pytest.raises(files.DiskError, match=sentence), files.told_of_disk(tmp_path):
         raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+
+def test_another_machine_that_is_gone_is_no_disk():
+    told = os.strerror(errno.ETIMEDOUT)
+    assert files.disk_fault(OSError(errno.ETIMEDOUT, told)) == errno.ETIMEDOUT
+    assert files.disk_fault(tf.errors.UnavailableError(None, None, told)) == 0
 
 
 def test_an_error_of_a_disk_goes_from_process_to_process():

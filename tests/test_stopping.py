@@ -23,7 +23,7 @@ def test_before_there_is_something_to_save_the_run_ends_at_once(signals, number)
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_step_is_ended_and_saved(signals, number):
     saved = []
-    stopping = Stopping(signals, 0, save=lambda: saved.append("step"))
+    stopping = Stopping(signals, 0, save=lambda _: saved.append("step"))
     stopping.params = {"steps": 9}
     stopping.on_train_batch_end(0, {})
     signal.raise_signal(number)

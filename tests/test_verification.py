@@ -1,18 +1,21 @@
 """Tests of mtml_tf.training.verification, and of runs whose shards have changed."""
 
 import dataclasses
+import errno
 import json
 import threading
+import types
 
 import numpy as np
 import pytest
 from training_runs import changed, eagerly, latest_step, write_data
 
+from mtml_tf import files
 from mtml_tf.backend import tf
 from mtml_tf.data import records
 from mtml_tf.data.records import DataFolder
 from mtml_tf.inference import models
-from mtml_tf.training import run
+from mtml_tf.training import callbacks, run
 from mtml_tf.training.verification import Verification, verifying
 
 CHANGED = "expected the SHA-256 that manifest.json lists, found another; the file has changed, make"
@@ -88,12 +91,45 @@ def test_a_changed_shard_is_told_in_place_of_what_it_causes(data):
         raise RuntimeError("another")
 
 
-def test_memory_that_ran_out_is_told_at_once(data):
+@pytest.mark.parametrize(
+    "error",
+    [
+        tf.errors.ResourceExhaustedError(None, None, "memory"),
+        tf.errors.UnavailableError(None, None, "a worker is gone"),
+        files.disk_error("runs", errno.ENOSPC),
+    ],
+)
+def test_what_no_data_can_cause_is_told_at_once(data, error):
     change(data)
     folder = DataFolder(data, hashes_later=True)
-    error = tf.errors.ResourceExhaustedError(None, None, "memory")
-    with pytest.raises(tf.errors.ResourceExhaustedError), verifying(folder, ["train"]):
+    with pytest.raises(type(error)), verifying(folder, ["train"]):
         raise error
+
+
+def test_a_signal_waits_for_the_hashes_no_longer_than_it_may(data, monkeypatch, caplog):
+    may_go_on, digest = threading.Event(), records.digest
+
+    def slow(path):
+        assert may_go_on.wait(60)
+        return digest(path)
+
+    monkeypatch.setattr(records, "digest", slow)
+    verification = Verification(DataFolder(data, hashes_later=True), ["train"])
+    saved = []
+    manager = types.SimpleNamespace(
+        latest_checkpoint=None, save=lambda checkpoint_number: saved.append(checkpoint_number)
+    )
+    optimizer = types.SimpleNamespace(iterations=tf.constant(7))
+    checkpoints = callbacks.Checkpoints(
+        optimizer, manager, 1, before_last=False, verification=verification
+    )
+    with caplog.at_level("WARNING", logger="absl"):
+        checkpoints.save(0.01)
+    assert "saves no checkpoint of step 7: 0.01 s were too short" in caplog.text
+    assert saved == []
+    may_go_on.set()
+    checkpoints.save()
+    assert saved == [7]
 
 
 def test_whatever_keeps_it_from_hashing_is_no_verification(data, monkeypatch):

@@ -84,8 +84,9 @@ def verifying(folder: DataFolder, splits: Sequence[str]) -> Iterator[Verificatio
         yield verification
     except (tf.errors.ResourceExhaustedError, files.DiskError, *GONE):  # whatever the data are
         raise
-    except Exception:
-        if verification.has_begun:
+    except Exception as error:
+        # Before the first step, only what TensorFlow raises may come from the data.
+        if verification.has_begun or isinstance(error, tf.errors.OpError):
             verification.wait()
         raise
     verification.wait()
