@@ -5,7 +5,7 @@
 #
 # With a GPU (its driver and NVIDIA's container toolkit on the host; CUDA comes from pip):
 #
-#   docker build -t mtml_tf:gpu --build-arg TENSORFLOW="tensorflow[and-cuda]==2.15.1" .
+#   docker build -t mtml_tf:gpu --build-arg TENSORFLOW="tensorflow[and-cuda]==2.15.*" .
 #   (2.21.0 where the base brings Python 3.12 or newer, as Debian 13 and Ubuntu 24.04 do)
 #   docker run --rm --gpus all ... mtml_tf:gpu ...
 ARG BASE=debian:12-slim
