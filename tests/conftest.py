@@ -16,6 +16,18 @@ hypothesis.settings.register_profile("repeatable", deadline=None, derandomize=Tr
 hypothesis.settings.load_profile("repeatable")
 
 
+# Files of tests that take long: the first that are begun, so that no process ends alone with one.
+LONG = (
+    *("test_multiworker", "test_documentation", "test_documented_rooms", "test_speed"),
+    *("test_run", "test_predict", "test_replicas", "test_view_in_browser", "test_many_scenes"),
+)
+
+
+def pytest_collection_modifyitems(items):
+    order = {name: place for place, name in enumerate(LONG)}
+    items.sort(key=lambda item: order.get(item.path.stem, len(order)))
+
+
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
     """A folder of five training scenes in three shards, and two for validation in one."""

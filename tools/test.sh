@@ -18,4 +18,4 @@ stage() {
 stage ruff format --check .
 stage ruff check .
 stage mypy
-stage pytest -q -n "$workers" --dist loadfile "$@"
+stage pytest -q -n "$workers" --dist loadfile --no-loadscope-reorder "$@"
