@@ -22,8 +22,8 @@ def read_example(name):
     return mtml_tf.read_scan(ROOT / "examples" / f"{EXAMPLE_OF[name]}.ply")
 
 
-def sure(instances):
-    return [instance for instance in instances if instance.score > 0.5]
+def sure(instances, least=0.5):
+    return [instance for instance in instances if instance.score > least]
 
 
 def best_ious(instances, instance_ids):
@@ -66,7 +66,7 @@ def test_the_package_is_built_with_its_data():
 
 
 @pytest.mark.parametrize("name", sorted(EXAMPLE_OF))
-def test_the_settings_are_the_defaults_but_for_rooms(name):
+def test_the_settings_are_the_defaults_but_for_scans_of_the_world(name):
     segment = models.read_model_config(shipped.SHIPPED / name).segment
     default = SegmentConfig(thing_ids=(1,))
     changed = {
@@ -77,9 +77,8 @@ def test_the_settings_are_the_defaults_but_for_rooms(name):
         )
         if getattr(segment, field) != getattr(default, field)
     }
-    assert changed == (
-        {"bandwidths", "connectivity", "learned_score"} if name == "rooms" else set()
-    )
+    rooms = {"bandwidths", "connectivity", "learned_score"}
+    assert changed == {"rooms": rooms, "tabletop": {"learned_score"}, "toy": set()}[name]
 
 
 @pytest.mark.parametrize("name", sorted(EXAMPLE_OF))
@@ -110,9 +109,10 @@ def test_tabletop_finds_every_object_of_its_example():
     # Another processor may round a point into the neighbouring cell.
     assert len(scene.vertices) == pytest.approx(len(truth.vertices), rel=1e-3)
     np.testing.assert_allclose(scene.vertices.max(axis=0), truth.vertices.max(axis=0), atol=1e-3)
-    instances = sure(mtml_tf.segment_scan(truth, mtml_tf.load_model("tabletop")))
+    # What it scores by is the overlap that it expects.
+    instances = sure(mtml_tf.segment_scan(truth, mtml_tf.load_model("tabletop")), 0.45)
     assert truth.instance_ids.max() == 6 <= len(instances) <= 8
-    assert min(best_ious(instances, truth.instance_ids)) > 0.75
+    assert min(best_ious(instances, truth.instance_ids)) > 0.85
 
 
 def test_rooms_finds_furniture_in_its_example():
