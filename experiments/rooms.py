@@ -28,7 +28,7 @@ from mtml_tf.scans import scan, voxels
 from mtml_tf.scans.prepared import Source
 from mtml_tf.scans.preparing import find_scans
 from mtml_tf.scene import Scene, VoxelScene
-from mtml_tf.scoring.ground_truth import ground_truth_ids
+from mtml_tf.scoring.ground_truth import INSTANCES_PER_CLASS, ground_truth_ids
 
 FLAGS = flags.FLAGS
 
@@ -90,14 +90,14 @@ class Table:
         table = scan.read_scan(path)
         found = ground_truth_ids(table, read_classes(tabletop.CLASSES))
         rng = np.random.default_rng(zlib.crc32(path.stem.encode()))
-        objects = np.where(found // 1000 == OBJECT, found, 0)
+        objects = np.where(found // INSTANCES_PER_CLASS == OBJECT, found, 0)
         ids, numbers = np.unique(np.append(0, objects), return_inverse=True)
         numbers = numbers.reshape(-1)[1:]
         kinds = rng.choice(SCANNET20.thing_ids, len(ids))
         if rng.random() < OF_ONE_CLASS:
             kinds[:] = kinds[0]
         semantic_ids = np.where(ids > 0, kinds, 0)[numbers]
-        semantic_ids[found // 1000 == TABLE] = FLOOR
+        semantic_ids[found // INSTANCES_PER_CLASS == TABLE] = FLOOR
         room = Scene(
             path.stem,
             table.vertices * ENLARGED,
