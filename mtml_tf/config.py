@@ -13,16 +13,17 @@ EXECUTIONS = ("occupied", "dense")
 PRECISIONS = ("float32", "bfloat16")
 
 
-def _require(condition: bool, expected: str, found: object) -> None:
+def require(condition: bool, expected: str, found: object) -> None:
+    """Raises ValueError with what was expected and what was found, unless the condition holds."""
     if not condition:
         raise ValueError(f"expected {expected}, found {found}")
 
 
-def _require_at_least_0(config: object, *names: str) -> None:
+def require_at_least_0(config: object, *names: str) -> None:
     """Refuses negative values, infinity and NaN."""
     for name in names:
         value = getattr(config, name)
-        _require(0 <= value < math.inf, f"{name} of at least 0", value)
+        require(0 <= value < math.inf, f"{name} of at least 0", value)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,15 +52,15 @@ class NetworkConfig:
     num_labels: int = 0
 
     def __post_init__(self) -> None:
-        _require(self.input_channels >= 1, "input_channels of at least 1", self.input_channels)
-        _require(1 <= self.width * 16 < math.inf, "a width of at least 1/16", self.width)
-        _require(
+        require(self.input_channels >= 1, "input_channels of at least 1", self.input_channels)
+        require(1 <= self.width * 16 < math.inf, "a width of at least 1/16", self.width)
+        require(
             len(self.dilations) == 2 and min(self.dilations) >= 1,
             "two dilations of at least 1",
             self.dilations,
         )
-        _require(self.embedding_size >= 1, "an embedding_size of at least 1", self.embedding_size)
-        _require(
+        require(self.embedding_size >= 1, "an embedding_size of at least 1", self.embedding_size)
+        require(
             self.num_labels in (0, self.input_channels + 1),
             "num_labels of 0, or one more than the input_channels",
             self.num_labels,
@@ -103,9 +104,9 @@ class LossConfig:
     alpha_label: float = 0.0
 
     def __post_init__(self) -> None:
-        _require_at_least_0(self, *dataclasses.asdict(self))
+        require_at_least_0(self, *dataclasses.asdict(self))
         gammas = self.gamma_var + self.gamma_dist + self.gamma_reg
-        _require(
+        require(
             self.alpha_feature * gammas + self.alpha_direction > 0,
             "alpha_feature or alpha_direction above 0 and a term with a weight",
             "none",
@@ -179,38 +180,38 @@ class SegmentConfig:
     coherent: bool = False
 
     def __post_init__(self) -> None:
-        _require(bool(self.thing_ids), "at least one thing class", "none")
-        _require(
+        require(bool(self.thing_ids), "at least one thing class", "none")
+        require(
             not self.probability_ids or set(self.thing_ids) <= set(self.probability_ids),
             f"a column of probabilities for each of the things {self.thing_ids}",
             self.probability_ids,
         )
-        _require(
+        require(
             not self.label_ids or set(self.thing_ids) <= set(self.label_ids),
             f"a label for each of the things {self.thing_ids}",
             self.label_ids,
         )
-        _require(
+        require(
             all(0 < bandwidth < math.inf for bandwidth in self.bandwidths),
             "bandwidths above 0",
             self.bandwidths,
         )
-        _require(
+        require(
             all(std > 0 for _, std in self.size_statistics.values()),
             "standard deviations above 0 in size_statistics",
             dict(self.size_statistics),
         )
-        _require(
+        require(
             not self.learned_score or self.score_trees is not None,
             "a model with a learned score (experiments.learn_scores makes it) for learned_score",
             "none",
         )
-        _require(self.connectivity in (6, 18, 26), "connectivity 6, 18 or 26", self.connectivity)
-        _require(self.feature_threshold > 0, "a feature_threshold above 0", self.feature_threshold)
-        _require(0 <= self.suppression_iou <= 1, "suppression_iou in 0..1", self.suppression_iou)
-        _require(self.min_voxels >= 1, "min_voxels of at least 1", self.min_voxels)
-        _require(0 <= self.min_score <= 1, "min_score in 0..1", self.min_score)
-        _require_at_least_0(
+        require(self.connectivity in (6, 18, 26), "connectivity 6, 18 or 26", self.connectivity)
+        require(self.feature_threshold > 0, "a feature_threshold above 0", self.feature_threshold)
+        require(0 <= self.suppression_iou <= 1, "suppression_iou in 0..1", self.suppression_iou)
+        require(self.min_voxels >= 1, "min_voxels of at least 1", self.min_voxels)
+        require(0 <= self.min_score <= 1, "min_score in 0..1", self.min_score)
+        require_at_least_0(
             self, "direction_weight", "feature_weight", "size_weight", "label_weight"
         )
 
@@ -263,12 +264,12 @@ class DataConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        _require(self.batch_size >= 1, "a batch_size of at least 1", self.batch_size)
-        _require(0 <= self.stretch < 1, "a stretch of 0 to below 1", self.stretch)
-        _require_at_least_0(self, "warp", "holes", "crop")
-        _require(0 <= self.unannotated <= 1, "unannotated in 0..1", self.unannotated)
-        _require(self.bucket_scenes >= 1, "bucket_scenes of at least 1", self.bucket_scenes)
-        _require(0 <= self.seed < 1 << 32, "a seed of 0 to 4294967295", self.seed)
+        require(self.batch_size >= 1, "a batch_size of at least 1", self.batch_size)
+        require(0 <= self.stretch < 1, "a stretch of 0 to below 1", self.stretch)
+        require_at_least_0(self, "warp", "holes", "crop")
+        require(0 <= self.unannotated <= 1, "unannotated in 0..1", self.unannotated)
+        require(self.bucket_scenes >= 1, "bucket_scenes of at least 1", self.bucket_scenes)
+        require(0 <= self.seed < 1 << 32, "a seed of 0 to 4294967295", self.seed)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -320,27 +321,27 @@ class TrainConfig:
     hashes: str = "beside"
 
     def __post_init__(self) -> None:
-        _require(self.epochs >= 1, "at least 1 epoch", self.epochs)
-        _require(0 < self.learning_rate < math.inf, "a learning_rate above 0", self.learning_rate)
-        _require(self.decay in ("constant", "cosine"), "decay constant or cosine", self.decay)
-        _require(
+        require(self.epochs >= 1, "at least 1 epoch", self.epochs)
+        require(0 < self.learning_rate < math.inf, "a learning_rate above 0", self.learning_rate)
+        require(self.decay in ("constant", "cosine"), "decay constant or cosine", self.decay)
+        require(
             self.execution in EXECUTIONS, f"execution {' or '.join(EXECUTIONS)}", self.execution
         )
-        _require(
+        require(
             self.precision in PRECISIONS, f"precision {' or '.join(PRECISIONS)}", self.precision
         )
-        _require(
+        require(
             not (self.recompute and self.execution == "dense"),
             "execution occupied with recompute",
             self.execution,
         )
-        _require(
+        require(
             self.strategy in ("auto", "default", "mirrored", "multiworker"),
             "strategy auto, default, mirrored or multiworker",
             self.strategy,
         )
-        _require(self.hashes in ("beside", "first"), "hashes beside or first", self.hashes)
-        _require(
+        require(self.hashes in ("beside", "first"), "hashes beside or first", self.hashes)
+        require(
             self.checkpoint_every >= 1, "checkpoint_every of at least 1", self.checkpoint_every
         )
-        _require_at_least_0(self, "validation_scenes", "ap_every", "min_vertices", "max_minutes")
+        require_at_least_0(self, "validation_scenes", "ap_every", "min_vertices", "max_minutes")

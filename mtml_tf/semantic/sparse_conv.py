@@ -1,0 +1,185 @@
+"""Convolutions over the sites of a sparse grid, of TensorFlow's own operations.
+
+After Graham, Engelcke, van der Maaten, "3D Semantic Segmentation with Submanifold Sparse
+Convolutional Networks" (CVPR 2018), whose library is compiled for another framework. Here a
+convolution gathers, for each site, the rows of its neighbours by a table (see `tables`) and takes
+one matrix product with the kernel: what a dense convolution gives at these sites where all others
+are empty, at a cost that grows with the number of sites. It goes through the sites in blocks, so
+that what is gathered stays small. The gradient of the input is the same thing backwards: the table
+of a submanifold convolution is symmetric, so the gradient gathers by it too and scatters nothing.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from mtml_tf.backend import tf
+
+Tensor = tf.Tensor
+
+# Bytes that are gathered at a time: small enough for a CPU's caches to help.
+_BLOCK_BYTES = 1 << 22
+_GPU_BLOCK_BYTES = 1 << 28
+
+
+def submanifold_conv(rows: Tensor, kernel: Tensor, neighbours: Tensor) -> Tensor:
+    """A convolution of size 3 at the sites, whose outputs are at the same sites.
+
+    Args:
+        rows: float32 [S, C], values at the sites; 0 everywhere else.
+        kernel: float32 [27, C, F], in the order of `tables.OFFSETS`.
+        neighbours: int32 [S, 27], of `tables.Level`.
+
+    Returns:
+        float32 [S, F].
+    """
+
+    @tf.custom_gradient
+    def apply(rows: Tensor, kernel: Tensor) -> tuple[Tensor, Callable[..., tuple[Tensor, Tensor]]]:
+        def gradient(upstream: Tensor) -> tuple[Tensor, Tensor]:
+            backwards = tf.transpose(kernel[::-1], (0, 2, 1))
+            return (
+                gathered_product(upstream, neighbours, backwards),
+                _kernel_gradient(rows, neighbours, upstream),
+            )
+
+        return gathered_product(rows, neighbours, kernel), gradient
+
+    return apply(rows, kernel)
+
+
+def strided_conv(rows: Tensor, kernel: Tensor, children: Tensor, places: Tensor) -> Tensor:
+    """A convolution of size 2 and stride 2: a coarser site has an output where it has a site in it.
+
+    Args:
+        rows: float32 [S, C], values at the finer sites.
+        kernel: float32 [8, C, F], in the order of `tables.CORNERS`.
+        children: int32 [S', 8], of `tables.Level`.
+        places: int32 [S], of `tables.Level`.
+
+    Returns:
+        float32 [S', F], values at the coarser sites.
+    """
+
+    @tf.custom_gradient
+    def apply(rows: Tensor, kernel: Tensor) -> tuple[Tensor, Callable[..., tuple[Tensor, Tensor]]]:
+        def gradient(upstream: Tensor) -> tuple[Tensor, Tensor]:
+            return (
+                _spread(upstream, tf.transpose(kernel, (0, 2, 1)), places),
+                _kernel_gradient(rows, children, upstream),
+            )
+
+        return gathered_product(rows, children, kernel), gradient
+
+    return apply(rows, kernel)
+
+
+def inverse_conv(rows: Tensor, kernel: Tensor, children: Tensor, places: Tensor) -> Tensor:
+    """The way back of `strided_conv`, to the very sites that it came from.
+
+    Args:
+        rows: float32 [S', C], values at the coarser sites.
+        kernel: float32 [8, C, F], in the order of `tables.CORNERS`.
+        children: int32 [S', 8], of `tables.Level`.
+        places: int32 [S], of `tables.Level`.
+
+    Returns:
+        float32 [S, F], values at the finer sites.
+    """
+
+    @tf.custom_gradient
+    def apply(rows: Tensor, kernel: Tensor) -> tuple[Tensor, Callable[..., tuple[Tensor, Tensor]]]:
+        def gradient(upstream: Tensor) -> tuple[Tensor, Tensor]:
+            back = gathered_product(upstream, children, tf.transpose(kernel, (0, 2, 1)))
+            # The kernel's gradient of the strided convolution that leads from `upstream` to `rows`.
+            return back, tf.transpose(_kernel_gradient(upstream, children, rows), (0, 2, 1))
+
+        return _spread(rows, kernel, places), gradient
+
+    return apply(rows, kernel)
+
+
+def gathered_product(rows: Tensor, table: Tensor, kernel: Tensor) -> Tensor:
+    """Sums, for each row of a table, the products of the rows it names with their matrices.
+
+    Args:
+        rows: float32 [S, C].
+        table: int32 [T, K], rows of `rows`; S for a row of zeros.
+        kernel: float32 [K, C, F].
+
+    Returns:
+        float32 [T, F].
+    """
+    size, channels, filters = kernel.shape
+    flat = tf.reshape(kernel, (size * channels, filters))
+    blocks = _Blocks(rows, table)
+    products = tf.TensorArray(
+        rows.dtype, blocks.count, infer_shape=False, element_shape=(None, filters)
+    )
+
+    def step(number: Tensor, products: tf.TensorArray) -> tuple[Tensor, tf.TensorArray]:
+        product = tf.matmul(blocks.gathered(number), flat)
+        return number + 1, products.write(number, product)
+
+    products = blocks.each(step, products)
+    return tf.ensure_shape(products.concat(), (None, filters))
+
+
+def _kernel_gradient(rows: Tensor, table: Tensor, upstream: Tensor) -> Tensor:
+    """Returns float32 [K, C, F], the gradient of the kernel of a `gathered_product`.
+
+    Args:
+        rows: float32 [S, C], what was gathered.
+        table: int32 [T, K].
+        upstream: float32 [T, F], the gradient of the product.
+    """
+    size, channels, filters = table.shape[1], rows.shape[1], upstream.shape[1]
+    blocks = _Blocks(rows, table)
+
+    def step(number: Tensor, total: Tensor) -> tuple[Tensor, Tensor]:
+        part = blocks.part(upstream, number)
+        return number + 1, total + tf.matmul(blocks.gathered(number), part, transpose_a=True)
+
+    total = blocks.each(step, tf.zeros((size * channels, filters), rows.dtype))
+    return tf.reshape(total, (size, channels, filters))
+
+
+def _spread(rows: Tensor, kernel: Tensor, places: Tensor) -> Tensor:
+    """Returns float32 [S, F]: each finer site has the product of its coarser one and its corner.
+
+    Args:
+        rows: float32 [S', C], values at the coarser sites.
+        kernel: float32 [8, C, F].
+        places: int32 [S], of `tables.Level`.
+    """
+    size, channels, filters = kernel.shape
+    flat = tf.reshape(tf.transpose(kernel, (1, 0, 2)), (channels, size * filters))
+    return tf.gather(tf.reshape(tf.matmul(rows, flat), (-1, filters)), places)
+
+
+class _Blocks:
+    """The rows of a table in blocks, of which each gathers so many bytes at most."""
+
+    def __init__(self, rows: Tensor, table: Tensor):
+        self._table = tf.convert_to_tensor(table)
+        self._width = table.shape[1] * rows.shape[1]
+        self._padded = tf.pad(rows, ((0, 1), (0, 0)))
+        most_bytes = _GPU_BLOCK_BYTES if tf.config.list_physical_devices("GPU") else _BLOCK_BYTES
+        self._size = max(1, most_bytes // (self._width * rows.dtype.size))
+        # At least one, so that a table without rows has products [0, F].
+        self.count = tf.maximum(1, (tf.shape(table)[0] + self._size - 1) // self._size)
+
+    def part(self, values: Tensor, number: Tensor) -> Tensor:
+        """Returns the rows of `values` that belong to a block of the table."""
+        return values[number * self._size : (number + 1) * self._size]
+
+    def gathered(self, number: Tensor) -> Tensor:
+        """Returns [rows of the block, K * C], what they name."""
+        found = tf.gather(self._padded, self.part(self._table, number))
+        return tf.reshape(found, (-1, self._width))
+
+    def each(self, step: Callable[..., Any], start: Any) -> Any:
+        """Returns what is left of `start` when a step was taken for each block, one by one."""
+        _, result = tf.while_loop(
+            lambda number, _: number < self.count, step, (0, start), parallel_iterations=1
+        )
+        return result
