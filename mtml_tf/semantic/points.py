@@ -6,6 +6,7 @@ the normal of the plane that fits them best, and how far they are from lying in 
 
 import dataclasses
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from scipy.spatial import cKDTree
@@ -90,7 +91,8 @@ class PointScene:
                 f"scene {name}: expected the arrays {list(_FIELDS)}, found "
                 f"{files.shown(sorted(arrays))}"
             )
-        return cls(name=name, **{"colors": None, **arrays})
+        fields: dict[str, Any] = {"colors": None, **arrays}
+        return cls(name=name, **fields)
 
     def arrays(self) -> dict[str, Array]:
         """Returns the arrays by the names of their fields, without those that are None."""
