@@ -10,6 +10,7 @@ import math
 import os
 import pathlib
 import re
+from collections.abc import Collection
 from typing import BinaryIO
 
 import numpy as np
@@ -57,12 +58,16 @@ def read_npy(path: str | pathlib.Path) -> Array:
         ) from error
 
 
-def read_npz(path: str | pathlib.Path) -> dict[str, Array]:
+def read_npz(path: str | pathlib.Path, names: Collection[str] = ()) -> dict[str, Array]:
     """Reads the arrays of an archive as numpy.savez writes it.
 
+    Args:
+        path: the file.
+        names: of the arrays to read; all where empty.
+
     Raises:
-        ValueError: no such file, another kind of file, arrays that are larger than the file, or
-            one that `read_npy` would not take.
+        ValueError: no such file, another kind of file, arrays that are larger than the file, one
+            that `read_npy` would not take, or no array of such a name.
     """
     found = {}
     with archives.open_zip(path, "an archive of arrays as numpy.savez writes it") as archive:
@@ -72,7 +77,7 @@ def read_npz(path: str | pathlib.Path) -> dict[str, Array]:
                 f"{path}: expected arrays that are not packed, found {promised} bytes of them in a "
                 f"file of {size}"
             )
-        for name in archive.namelist():
+        for name in [f"{name}.npy" for name in names] or archive.namelist():
             content = archives.read_entry(path, archive, name)
             try:
                 found[name.removesuffix(".npy")] = _read(io.BytesIO(content), len(content))

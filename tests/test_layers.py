@@ -29,8 +29,8 @@ CONTRACT = {
     "timing",
 }
 NUMERIC = {"scans", "scannet", "rooms", "segmentation", "scoring", "drawing"}
-LEARNING = {"data", "network", "training", "inference"}
-PROGRAMS = {"train", "predict", "evaluate", "export"}
+LEARNING = {"data", "network", "training", "inference", "semantic"}
+PROGRAMS = {"train", "predict", "evaluate", "evaluate_semantic", "export"}
 LAYERS = [CONTRACT, NUMERIC, LEARNING, PROGRAMS]
 TENSORFLOW = {"tensorflow", "keras", "tf_keras", "tensorflow_addons", "tensorboard"}
 BACKEND = "mtml_tf.backend"

@@ -8,6 +8,8 @@ from absl import flags
 
 from mtml_tf import program
 from mtml_tf.rooms import catalogue, making
+from mtml_tf.rooms.light import LightSettings
+from mtml_tf.rooms.paint import PaintSettings
 
 FLAGS = flags.FLAGS
 
@@ -20,12 +22,15 @@ flags.DEFINE_string(
 )
 flags.DEFINE_integer("num_workers", 0, "Processes; 0 for one a core.", lower_bound=0)
 flags.DEFINE_float("label_noise", 1.0, "Strength of the errors of the predicted labels; 0: none.")
+flags.DEFINE_float("variety", 1.0, "How much light and paint differ from room to room; 0: not.")
 
 
 def main() -> None:
     """Reads the flags and makes the rooms."""
     settings = making.MakingSettings(
         FLAGS.seed,
+        light=LightSettings(FLAGS.variety),
+        paint=PaintSettings(FLAGS.variety),
         label_noise=FLAGS.label_noise,
         catalogue=catalogue.find_catalogue(FLAGS.furniture_dir),
     )

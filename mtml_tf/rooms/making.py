@@ -20,7 +20,9 @@ from mtml_tf.rooms.catalogue import Catalogue
 from mtml_tf.rooms.furniture import LABELS
 from mtml_tf.rooms.labeller import check_strength, encode_labels, predict_labels
 from mtml_tf.rooms.layout import RoomSettings, furnish
+from mtml_tf.rooms.light import LightSettings
 from mtml_tf.rooms.oversegment import over_segment
+from mtml_tf.rooms.paint import PaintSettings
 from mtml_tf.rooms.scanner import Scan, scan_room
 from mtml_tf.scannet import layout, writer
 from mtml_tf.scannet.layout import RawGroup
@@ -45,6 +47,8 @@ class MakingSettings:
         seed: of the set; a scene depends on it and on the scene's number only.
         room: how rooms are furnished.
         scan: how they are scanned.
+        light: how much the light differs from room to room.
+        paint: how often pieces are painted otherwise than they were built.
         label_noise: strength of the simulated semantic network's errors.
         catalogue: models of furniture that rooms are furnished with.
 
@@ -55,6 +59,8 @@ class MakingSettings:
     seed: int = 0
     room: RoomSettings = dataclasses.field(default_factory=RoomSettings)
     scan: ScanSettings = dataclasses.field(default_factory=ScanSettings)
+    light: LightSettings = dataclasses.field(default_factory=LightSettings)
+    paint: PaintSettings = dataclasses.field(default_factory=PaintSettings)
     label_noise: float = 1.0
     catalogue: Catalogue = dataclasses.field(default_factory=Catalogue)
 
@@ -81,7 +87,7 @@ def make_room(number: int, settings: MakingSettings) -> tuple[writer.RawScene, A
     seeds = np.random.SeedSequence((settings.seed, number)).generate_state(4)
     name = scene_name(number)
     room = furnish(name, int(seeds[0]), settings.room, settings.catalogue)
-    scan = scan_room(room, int(seeds[1]), settings.scan)
+    scan = scan_room(room, int(seeds[1]), settings.scan, settings.light, settings.paint)
     segments = over_segment(scan.vertices, scan.faces)
     pieces = _piece_of_segment(scan, segments)
     labels = [piece.label for piece in room.pieces]

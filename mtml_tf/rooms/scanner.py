@@ -15,13 +15,24 @@ from scipy import ndimage, sparse
 from scipy.sparse import csgraph
 
 from mtml_tf.rooms.camera import ScanSettings, camera_path
+from mtml_tf.rooms.light import (
+    Light,
+    LightSettings,
+    develop,
+    directional_shade,
+    draw_light,
+    spots_of_light,
+)
 from mtml_tf.rooms.mesh import Room, merge
+from mtml_tf.rooms.paint import PaintSettings, paint_points
 
 Array = np.ndarray
 Rng = np.random.Generator
 
 # Frames that see surface in fewer of their pixels are left out.
 _LEAST_SEEN = 0.02
+# Beside a scan's seed, that of its light and paint.
+_VARIETY = 1
 # Edge of a block of the distance field's grid, voxels.
 _BLOCK = 8
 
@@ -43,7 +54,13 @@ class Scan:
     piece_ids: Array
 
 
-def scan_room(room: Room, seed: int, settings: ScanSettings = ScanSettings()) -> Scan:
+def scan_room(
+    room: Room,
+    seed: int,
+    settings: ScanSettings = ScanSettings(),
+    light: LightSettings = LightSettings(),
+    paint: PaintSettings = PaintSettings(),
+) -> Scan:
     """Returns the scan of a room.
 
     Open3D takes as many threads as OMP_NUM_THREADS allows; the result does not depend on it.
@@ -52,6 +69,8 @@ def scan_room(room: Room, seed: int, settings: ScanSettings = ScanSettings()) ->
         room: what to scan.
         seed: of the path, the noise and the colours.
         settings: of the sensor and the fusion.
+        light: how much the room's light may differ from other rooms'; colours depend on it alone.
+        paint: how often pieces are painted otherwise than they were built; likewise.
 
     Raises:
         ImportError: Open3D or its system library is missing.
@@ -76,7 +95,19 @@ def scan_room(room: Room, seed: int, settings: ScanSettings = ScanSettings()) ->
         )
     nearest = caster.compute_closest_points(open3d.core.Tensor(vertices), nthreads=1)
     triangles = nearest["primitive_ids"].numpy()
-    colors = _shaded(surface.colors[triangles], vertices, faces, rng)
+    # Light and paint have a generator of their own, so that all else is the same in any light.
+    variety = np.random.default_rng((seed, _VARIETY))
+    drawn = draw_light(room.size, light, variety)
+    base = paint_points(
+        surface.colors[triangles],
+        vertices,
+        nearest["primitive_normals"].numpy(),
+        owners[triangles],
+        room.pieces,
+        paint,
+        variety,
+    )
+    colors = _shaded(base, vertices, faces, drawn, rng)
     bent = vertices + _smooth_field(vertices, room.size, settings.warp, rng)
     return Scan(bent.astype(np.float32), faces, colors, owners[triangles].astype(np.int32))
 
@@ -230,16 +261,16 @@ def _normals(vertices: Array, faces: Array) -> Array:
     return normals / np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-12)
 
 
-def _shaded(base: Array, vertices: Array, faces: Array, rng: Rng) -> Array:
+def _shaded(base: Array, vertices: Array, faces: Array, light: Light, rng: Rng) -> Array:
     """Returns uint8 [N, 3], the colours as a camera sees them: lit from above, uneven, noisy."""
-    normals = _normals(vertices, faces)
     side = rng.uniform(0, 2 * np.pi)
-    light = np.array([0.5 * np.cos(side), 0.5 * np.sin(side), 0.8])
-    shade = 0.8 + 0.2 * normals @ light
+    direction = np.array([0.5 * np.cos(side), 0.5 * np.sin(side), 0.8])
+    shade = directional_shade(_normals(vertices, faces), direction, light)
     extent = np.ptp(vertices, axis=0) + vertices.min(axis=0)
     shade += _smooth_field(vertices, extent, 0.05, rng)[:, 0]
     grain = rng.normal(0, 4, (len(base), 3)) + rng.normal(0, 4, (len(base), 1))
-    return np.clip(base * shade[:, None] + grain, 0, 255).astype(np.uint8)
+    seen = develop(base * shade[:, None] * spots_of_light(vertices, light), light)
+    return np.clip(seen + grain, 0, 255).astype(np.uint8)
 
 
 def _smooth_field(points: Array, size: Any, deviation: float, rng: Rng) -> Array:

@@ -10,7 +10,7 @@ from mtml_tf.classes import SCANNET20, ClassSet
 from mtml_tf.scannet import layout, reader
 from mtml_tf.scans import prepared, semantic_input, voxels
 from mtml_tf.scans.prepared import Source
-from mtml_tf.scene import VoxelScene
+from mtml_tf.scene import Scene, VoxelScene
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,14 +45,10 @@ class Settings:
         """The 20 classes of the benchmark."""
         return SCANNET20
 
-    @property
-    def _label_table(self) -> pathlib.Path:
-        return pathlib.Path(self.scannet_dir, layout.LABEL_TABLE)
-
     def check(self, sources: Sequence[Source]) -> None:
         """Raises ValueError where there is no label table, or no predictions for test scenes."""
         if any(source.split != layout.TEST_SPLIT for source in sources):
-            reader.read_label_table(self._label_table)
+            reader.read_label_table(label_table_path(self.scannet_dir))
         if not self.semantic_dir and any(s.split == layout.TEST_SPLIT for s in sources):
             raise ValueError(
                 f"split '{layout.TEST_SPLIT}': expected semantic predictions for its scenes, "
@@ -61,22 +57,36 @@ class Settings:
 
     def inputs(self, source: Source) -> list[pathlib.Path]:
         """Returns the files of a scene's folder, and the label table."""
-        paths = sorted(source.path.iterdir()) if source.path.is_dir() else []
-        return [*paths, self._label_table]
+        return files_of(source, self.scannet_dir)
 
     def __call__(self, source: Source) -> tuple[VoxelScene, np.ndarray | None, list[str]]:
         """Prepares one scene; see `prepared.Preparation`."""
-        faults: list[str] = []
-        truth = None
-        if source.split == layout.TEST_SPLIT:
-            scene = reader.read_mesh(source.path, self.align_axes)
-        else:
-            label_table = reader.read_label_table(self._label_table)
-            scene, faults = reader.read_scene(source.path, label_table, self.align_axes)
-            truth = reader.benchmark_ids(scene)
+        scene, faults = read_source(source, self.scannet_dir, self.align_axes)
+        truth = None if source.split == layout.TEST_SPLIT else reader.benchmark_ids(scene)
         labelled = reader.with_benchmark_classes(scene)
         voxel_scene = voxels.voxelize(labelled, self.voxel_size, SCANNET20, with_points=True)
         return voxel_scene, truth, faults
+
+
+def label_table_path(scannet_dir: str | pathlib.Path) -> pathlib.Path:
+    """Returns where the download's label table lies."""
+    return pathlib.Path(scannet_dir, layout.LABEL_TABLE)
+
+
+def files_of(source: Source, scannet_dir: str | pathlib.Path) -> list[pathlib.Path]:
+    """Returns the files of a scene's folder, and the label table."""
+    paths = sorted(source.path.iterdir()) if source.path.is_dir() else []
+    return [*paths, label_table_path(scannet_dir)]
+
+
+def read_source(
+    source: Source, scannet_dir: str | pathlib.Path, align_axes: bool = True
+) -> tuple[Scene, list[str]]:
+    """Reads a scene and, but for split `test`, its annotation; see `reader.read_scene`."""
+    if source.split == layout.TEST_SPLIT:
+        return reader.read_mesh(source.path, align_axes), []
+    label_table = reader.read_label_table(label_table_path(scannet_dir))
+    return reader.read_scene(source.path, label_table, align_axes)
 
 
 def find_scenes(

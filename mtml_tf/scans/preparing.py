@@ -61,6 +61,15 @@ def as_split(name: str, paths: Iterable[pathlib.Path]) -> list[Source]:
     return [Source(name, scan.scene_name(path), path) for path in paths]
 
 
+def check_names(sources: Iterable[Source]) -> None:
+    """Raises ValueError where two scans of a split have one name."""
+    seen: dict[tuple[str, str], pathlib.Path] = {}
+    for source in sources:
+        other = seen.setdefault((source.split, source.name), source.path)
+        if other != source.path:
+            raise ValueError(f"{source.path}: expected a new scene name, found that of {other}")
+
+
 @dataclasses.dataclass(frozen=True)
 class Settings:
     """How scans are read and voxelized; see `prepared.Preparation`.
@@ -99,11 +108,7 @@ class Settings:
 
     def check(self, sources: Sequence[Source]) -> None:
         """Raises ValueError where two scans have one name."""
-        seen: dict[tuple[str, str], pathlib.Path] = {}
-        for source in sources:
-            other = seen.setdefault((source.split, source.name), source.path)
-            if other != source.path:
-                raise ValueError(f"{source.path}: expected a new scene name, found that of {other}")
+        check_names(sources)
 
     def inputs(self, source: Source) -> list[pathlib.Path]:
         """Returns the scan's file."""
