@@ -5,6 +5,7 @@ process, on grids that differ. Resident memory should be the same after the firs
 end, and the network traced once for training and once for prediction.
 """
 
+import functools
 import itertools
 import pathlib
 import resource
@@ -46,6 +47,7 @@ class Marks:
 def train(folder: "DataFolder", split: str, count: int) -> tuple["Model", Marks, int]:
     """Takes so many steps; returns the model, the memory and how many times a step was traced."""
     from mtml_tf.backend import keras, tf
+    from mtml_tf.data.pipeline import make_dataset
     from mtml_tf.training import building, description, experiment, fitting
 
     tiny = experiment.Experiment(
@@ -62,7 +64,8 @@ def train(folder: "DataFolder", split: str, count: int) -> tuple["Model", Marks,
     )
     marks = Marks(count)
     mark = keras.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: marks.done())
-    fitting.fit(learner, folder, tiny, fitting.Schedule(count, 1), [mark])
+    scenes = functools.partial(make_dataset, folder, split, tiny.data)
+    fitting.fit(learner, scenes, fitting.Schedule(count, 1), [mark])
     traced = learner.training_model.train_tf_function.experimental_get_tracing_count()
     return learner.model, marks, traced
 

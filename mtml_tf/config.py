@@ -341,7 +341,5 @@ class TrainConfig:
             self.strategy,
         )
         require(self.hashes in ("beside", "first"), "hashes beside or first", self.hashes)
-        require(
-            self.checkpoint_every >= 1, "checkpoint_every of at least 1", self.checkpoint_every
-        )
+        require(self.checkpoint_every >= 1, "checkpoint_every of at least 1", self.checkpoint_every)
         require_at_least_0(self, "validation_scenes", "ap_every", "min_vertices", "max_minutes")

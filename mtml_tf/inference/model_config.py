@@ -74,16 +74,24 @@ def decode_model_config(text: str) -> ModelConfig:
     if voxel_size <= 0:
         raise ValueError(f"expected a voxel_size above 0, found {voxel_size}")
     return ModelConfig(
-        network=_build(NetworkConfig, network),
-        segment=_build(SegmentConfig, segment),
-        classes=_build(ClassSet, classes),
+        network=build_config(NetworkConfig, network),
+        segment=build_config(SegmentConfig, segment),
+        classes=build_config(ClassSet, classes),
         voxel_size=voxel_size,
         has_direction=_checked("has_direction", bool, fields["has_direction"]),
     )
 
 
-def _build(config_class: type[Config], fields: dict[str, Any]) -> Config:
-    """Returns a data class of fields from JSON, each of the type that the class tells."""
+def build_config(config_class: type[Config], fields: dict[str, Any]) -> Config:
+    """Returns a data class of fields from JSON, each of the type that the class tells.
+
+    Args:
+        config_class: the class.
+        fields: as JSON has them, but for those that are data classes themselves.
+
+    Raises:
+        ValueError, TypeError: others.
+    """
     kinds = typing.get_type_hints(config_class)
     simple = {name: kind for name, kind in kinds.items() if name not in _NO_NUMBERS}
     checked = {
@@ -96,6 +104,8 @@ def _build(config_class: type[Config], fields: dict[str, Any]) -> Config:
 def _checked(name: str, kind: Any, value: Any) -> Any:
     """Returns a value from JSON as one of this type: a list as the tuple that it was."""
     parts = typing.get_args(kind)
+    if dataclasses.is_dataclass(kind) and type(value) is kind:
+        return value
     if parts and isinstance(value, list):
         if parts[-1] is ... or len(parts) == len(value):
             return tuple(_checked(name, parts[0], item) for item in value)

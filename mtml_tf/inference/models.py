@@ -12,7 +12,7 @@ from absl import logging
 from scipy import special
 
 from mtml_tf import files, timing
-from mtml_tf.backend import tf
+from mtml_tf.backend import keras, tf
 from mtml_tf.data.pipeline import batch_of_one, num_channels
 from mtml_tf.inference import shipped
 from mtml_tf.inference.model_config import (
@@ -43,8 +43,10 @@ __all__ = [
     "find_weights",
     "load_model",
     "read_model_config",
+    "read_weights_into",
     "write_model_config",
     "write_weights",
+    "write_weights_of",
 ]
 
 BEST, LAST, CHECKPOINTS = "best", "last", "checkpoints"
@@ -171,8 +173,34 @@ class Model:
 
 def write_weights(run_dir: str | pathlib.Path, name: str, network: VoxelNetwork) -> None:
     """Writes the network's weights as `<name>` (`best` or `last`) of a run folder."""
+    write_weights_of(run_dir, name, network.dense)
+
+
+def write_weights_of(run_dir: str | pathlib.Path, name: str, network: keras.Model) -> None:
+    """Writes the weights of any network as `<name>` of a run folder."""
     with files.writing_folder(pathlib.Path(run_dir) / name, overwrite=True) as folder:
-        tf.train.Checkpoint(network=network.dense).write(str(folder / "weights"))
+        tf.train.Checkpoint(network=network).write(str(folder / "weights"))
+
+
+def read_weights_into(network: keras.Model, path: str, description: str) -> None:
+    """Reads the weights that `find_weights` found.
+
+    Args:
+        network: the network that gets them.
+        path: of the weights.
+        description: name of the file that tells what the network is.
+
+    Raises:
+        ValueError: a file that is cut, or another network's.
+    """
+    try:
+        restored = tf.train.Checkpoint(network=network).read(path)
+        restored.assert_existing_objects_matched().expect_partial()
+    except READ_ERRORS as error:
+        raise ValueError(
+            f"{path}: expected the weights of the network in {description}, found a file "
+            "that is cut or another network's; train again or give the other --weights"
+        ) from error
 
 
 def load_model(
@@ -201,14 +229,7 @@ def load_model(
     config = read_model_config(run_dir)
     weights_path = find_weights(run_dir, weights)
     network = VoxelNetwork(config.network, execution, precision)
-    try:
-        restored = tf.train.Checkpoint(network=network.dense).read(weights_path)
-        restored.assert_existing_objects_matched().expect_partial()
-    except READ_ERRORS as error:
-        raise ValueError(
-            f"{weights_path}: expected the weights of the network in {DESCRIPTION}, found a file "
-            "that is cut or another network's; train again or give the other --weights"
-        ) from error
+    read_weights_into(network.dense, weights_path, DESCRIPTION)
     return Model(config, network)
 
 

@@ -3,10 +3,10 @@
 After Graham, Engelcke, van der Maaten (CVPR 2018), as the ScanNet example of their library has it:
 
     stem        a 3^3 submanifold convolution to m planes
-    levels      l = 1 to 7, of l m planes and voxels of 2^(l - 1) times the size: `block_reps` blocks
-                on the way down, a 2^3 convolution of stride 2 to the next, the inverse of it on the
-                way up, to the very sites that it came from; there the level's own values and those
-                from below side by side, and `block_reps` blocks more
+    levels      l = 1 to 7, of l m planes and voxels of 2^(l - 1) times the size: on the way down
+                `block_reps` blocks, and a 2^3 convolution of stride 2 to the next; on the way up
+                its inverse, to the very sites that it came from, where the level's own values and
+                those from below stand side by side, and `block_reps` blocks more
     head        batch normalisation, ReLU, and a product to one logit a class
 
 A block is batch normalisation, ReLU and a 3^3 submanifold convolution; with `residual` these three
@@ -48,19 +48,25 @@ def build_semantic_network(config: SemanticNetworkConfig) -> keras.Model:
         A functional model of the inputs and the output above; 2.7 million weights in the small
         configuration, 30 million in the large one.
     """
-    inputs = {"features": keras.Input((len(config.channels),), name="features")}
-    for level in range(1, config.num_levels + 1):
-        sizes = {"neighbours": (len(OFFSETS),)}
-        if level < config.num_levels:
-            sizes |= {"children": (len(CORNERS),), "places": ()}
-        for what, shape in sizes.items():
-            name = f"{what}_{level}"
-            inputs[name] = keras.Input(shape, dtype=tf.int32, name=name)
+    inputs = network_inputs(config)
     stem = SubmanifoldConv(config.planes, name="stem")
     x = stem([inputs["features"], inputs["neighbours_1"]])  # [S_1, m]
     x = _levels(x, inputs, config, 1)
     x = _normed(x, "head")
     return keras.Model(inputs, keras.layers.Dense(config.num_classes, name="head")(x))
+
+
+def network_inputs(config: SemanticNetworkConfig) -> dict[str, Any]:
+    """Returns the inputs above as Keras inputs, by name."""
+    inputs = {"features": keras.Input((len(config.channels),), name="features")}
+    for level in range(1, config.num_levels + 1):
+        sizes: dict[str, tuple[int, ...]] = {"neighbours": (len(OFFSETS),)}
+        if level < config.num_levels:
+            sizes |= {"children": (len(CORNERS),), "places": ()}
+        for what, shape in sizes.items():
+            name = f"{what}_{level}"
+            inputs[name] = keras.Input(shape, dtype=tf.int32, name=name)
+    return inputs
 
 
 def table_inputs(levels: Sequence[Level]) -> dict[str, Any]:
@@ -125,7 +131,7 @@ class _SparseConv(keras.layers.Layer):
         super().__init__(**kwargs)
         self.filters = filters
 
-    def build(self, input_shape: Any) -> None:  # noqa: D102
+    def build(self, input_shape: Any) -> None:
         size, channels = len(self.offsets), input_shape[0][-1]
         self.kernel = self.add_weight(
             name="kernel",
@@ -133,7 +139,7 @@ class _SparseConv(keras.layers.Layer):
             initializer=keras.initializers.RandomNormal(stddev=(2 / (size * channels)) ** 0.5),
         )
 
-    def get_config(self) -> dict[str, Any]:  # noqa: D102
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "filters": self.filters}
 
 

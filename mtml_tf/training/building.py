@@ -137,7 +137,7 @@ def restore(learner: Learner, run_dir: str, config: TrainConfig) -> bool:
             found different checkpoints.
     """
     paths = models.find_checkpoints(run_dir)
-    restored = _restore_newest(learner, paths)
+    restored = restore_newest(learner, paths)
     if paths:
         if config.decay == "constant":  # the rate is in the checkpoint; the flag goes before it
             learner.optimizer.learning_rate = config.learning_rate
@@ -153,7 +153,7 @@ def restore(learner: Learner, run_dir: str, config: TrainConfig) -> bool:
     return restored == next(iter(paths), "")
 
 
-def _restore_newest(learner: Learner, paths: Sequence[str]) -> str:
+def restore_newest(learner: Learner, paths: Sequence[str]) -> str:
     """Restores the first checkpoint that is whole; returns its path, empty where there is none."""
     for path, before in zip(paths, [*paths, ""][1:], strict=True):
         try:

@@ -169,7 +169,7 @@ class Checkpoints(keras.callbacks.Callback):
         manager: tf.train.CheckpointManager,
         every: int,
         before_last: bool,
-        verification: Verification,
+        verification: Verification | None,
     ):
         """Makes the callback.
 
@@ -179,7 +179,8 @@ class Checkpoints(keras.callbacks.Callback):
             every: steps between checkpoints.
             before_last: whether one comes before the last step of an epoch too: who is stopped in
                 a validation, which is long, then goes on with that step and the validation.
-            verification: of the data; nothing is saved before it is done.
+            verification: of the data; nothing is saved before it is done. None where data are
+                not verified.
         """
         super().__init__()
         self._manager, self._optimizer, self._every = manager, optimizer, every
@@ -206,7 +207,7 @@ class Checkpoints(keras.callbacks.Callback):
             ValueError: the data have changed.
         """
         step = int(self._optimizer.iterations.numpy())
-        if not self._verification.wait(most_seconds):
+        if self._verification and not self._verification.wait(most_seconds):
             logging.warning(
                 "saves no checkpoint of step %d: %g s were too short to compare the hashes of the "
                 "data; goes on from the one before",

@@ -6,15 +6,28 @@ import functools
 import math
 import re
 from collections.abc import Callable, Iterator, Sequence
+from typing import Protocol
 
 from mtml_tf import files
 from mtml_tf.backend import keras, tf
-from mtml_tf.data.pipeline import Share, make_dataset
+from mtml_tf.data.pipeline import Share
 from mtml_tf.data.records import DataFolder
-from mtml_tf.training.building import Learner
 from mtml_tf.training.checks import LESS_MEMORY
 from mtml_tf.training.experiment import Experiment
 from mtml_tf.training.stopping import OutOfTimeError
+
+
+class Trained(Protocol):
+    """What is trained; see `building.Learner`."""
+
+    @property
+    def training_model(self) -> keras.Model: ...  # noqa: D102
+
+    @property
+    def step(self) -> int: ...  # noqa: D102
+
+    @property
+    def strategy(self) -> tf.distribute.Strategy: ...  # noqa: D102
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,26 +73,25 @@ def schedule_of(folder: DataFolder, experiment: Experiment) -> Schedule:
 
 
 def fit(
-    learner: Learner,
-    folder: DataFolder,
-    experiment: Experiment,
+    learner: Trained,
+    scenes: Callable[..., tf.data.Dataset],
     schedule: Schedule,
     beside: Sequence[keras.callbacks.Callback],
 ) -> None:
     """Takes the steps that are left, until the end or until the time is over.
 
-    Which scenes come, and how they are augmented, are functions of the seed and the step.
+    Args:
+        learner: what is trained.
+        scenes: returns the batches of `num_steps` steps from `first_step` on, those of the `share`
+            of the replicas; functions of the seed and the step.
+        schedule: how many steps there are.
+        beside: what happens beside them.
     """
     with contextlib.suppress(OutOfTimeError):
         for epochs, first_step, steps in schedule.left(learner.step):
-            scenes = functools.partial(
-                make_dataset,
-                *(folder, experiment.train_split, experiment.data),
-                first_step=first_step,
-                num_steps=len(epochs) * steps,
-            )
+            these = functools.partial(scenes, first_step=first_step, num_steps=len(epochs) * steps)
             learner.training_model.fit(
-                _distributed(scenes, learner.strategy),
+                _distributed(these, learner.strategy),
                 initial_epoch=epochs.start,
                 epochs=epochs.stop,
                 steps_per_epoch=steps,
@@ -102,7 +114,7 @@ def _distributed(
 
 
 @contextlib.contextmanager
-def told_what_failed(run_dir: str, data_dir: str, learner: Learner) -> Iterator[None]:
+def told_what_failed(run_dir: str, data_dir: str, learner: Trained) -> Iterator[None]:
     """Tells in a sentence, as ValueError, that memory, disk or data do not last to the end."""
     goes_on = "start again, which goes on from the last checkpoint"
     try:

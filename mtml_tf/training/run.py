@@ -9,7 +9,7 @@ from collections.abc import Callable
 from absl import logging
 
 from mtml_tf.backend import keras, tf
-from mtml_tf.data.pipeline import training_scenes
+from mtml_tf.data.pipeline import make_dataset, training_scenes
 from mtml_tf.data.records import DataFolder
 from mtml_tf.inference import models
 from mtml_tf.training import callbacks, run_folder, tensorboard
@@ -73,7 +73,7 @@ def train(
         description = describe(folder, experiment)
         run_folder.check_model(run_dir, description)
 
-        _make_repeatable(experiment.data.seed)
+        make_repeatable(experiment.data.seed)
         schedule = schedule_of(folder, experiment)
         num_features = folder.num_features(experiment.train_split)
         learner = build(description, experiment, schedule.total_steps, num_features, strategy)
@@ -93,7 +93,7 @@ def train(
                     beside = _beside(
                         run_dir, folder, experiment, schedule, learner, signals, verification
                     )
-                    fit(learner, folder, experiment, schedule, beside)
+                    fit(learner, _scenes(folder, experiment), schedule, beside)
                 signals.wait = False  # nothing looks for them any more
             if chief:
                 models.write_weights(run_dir, models.LAST, learner.model.network)
@@ -101,7 +101,11 @@ def train(
         return learner.model
 
 
-def _make_repeatable(seed: int) -> None:
+def _scenes(folder: DataFolder, experiment: Experiment) -> Callable[..., tf.data.Dataset]:
+    return functools.partial(make_dataset, folder, experiment.train_split, experiment.data)
+
+
+def make_repeatable(seed: int) -> None:
     """Makes the same start and, on a CPU, the same steps of the same seed."""
     keras.utils.set_random_seed(seed)
     if not tf.config.list_physical_devices("GPU"):
