@@ -1,0 +1,314 @@
+"""Training of the semantic network: steps by Keras `fit`, resumable to the bit.
+
+The loss is that of SparseConvNet's ScanNet example: cross entropy, averaged over the points of a
+batch that have a label. Runs are kept, stopped and gone on with as those of the instance network.
+"""
+
+import contextlib
+import dataclasses
+import functools
+import json
+import math
+import pathlib
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from absl import logging
+
+from mtml_tf import files
+from mtml_tf.backend import keras, tf
+from mtml_tf.inference import models
+from mtml_tf.semantic.batches import CHANNELS, SITES, make_batches, point_inputs, scenes_of_step
+from mtml_tf.semantic.config import SemanticDataConfig, SemanticNetworkConfig, SemanticTrainConfig
+from mtml_tf.semantic.models import (
+    SemanticDescription,
+    SemanticModel,
+    find_run_folders,
+    fold_dir,
+    load_semantic_model,
+    write_description,
+)
+from mtml_tf.semantic.network import build_semantic_network
+from mtml_tf.semantic.point_folder import PointFolder
+from mtml_tf.training import callbacks, run_folder
+from mtml_tf.training.building import restore_newest, saving
+from mtml_tf.training.fitting import Schedule, fit, told_what_failed
+from mtml_tf.training.replicas import choose_strategy, devices_in_words, is_chief, told_who_is_gone
+from mtml_tf.training.run import make_repeatable
+from mtml_tf.training.stopping import Signals, Stopping
+
+
+@dataclasses.dataclass(frozen=True)
+class SemanticExperiment:
+    """Everything that a training is made of.
+
+    Attributes:
+        train_split: name of the split to train on.
+        network: `num_classes` is set from the data.
+        data, train: their settings.
+    """
+
+    train_split: str
+    network: SemanticNetworkConfig
+    data: SemanticDataConfig
+    train: SemanticTrainConfig
+
+
+@dataclasses.dataclass(frozen=True)
+class SemanticLearner:
+    """All that changes while it is trained, and what a checkpoint holds of it.
+
+    Attributes:
+        network: the bare network.
+        training_model: the network with its loss, as Keras trains it.
+        optimizer: it counts the steps.
+    """
+
+    network: keras.Model
+    training_model: keras.Model
+    optimizer: keras.optimizers.Optimizer
+
+    @property
+    def step(self) -> int:
+        """Number of steps done."""
+        return int(self.optimizer.iterations.numpy())
+
+    @property
+    def strategy(self) -> tf.distribute.Strategy:
+        """On which devices it is trained."""
+        return self.training_model.distribute_strategy
+
+    @functools.cached_property
+    def checkpoint(self) -> tf.train.Checkpoint:
+        """What a checkpoint holds."""
+        checkpoint = tf.train.Checkpoint(network=self.network, optimizer=self.optimizer)
+        checkpoint.save_counter.assign(0)
+        return checkpoint
+
+
+class PointLoss(keras.layers.Layer):
+    """Adds the cross entropy of labelled points, their mean over all replicas, as a loss."""
+
+    def call(self, logits: tf.Tensor, sites: tf.Tensor, channels: tf.Tensor) -> tf.Tensor:
+        """Adds the loss.
+
+        Args:
+            logits: float32 [S, classes], of the sites.
+            sites: int32 [P], of each point the row of its site.
+            channels: int32 [P], of each point the true class; -1 unlabelled.
+
+        Returns:
+            The logits.
+        """
+        labelled = channels >= 0
+        entropies = tf.nn.sparse_softmax_cross_entropy_with_logits(
+            tf.boolean_mask(channels, labelled),
+            tf.gather(logits, tf.boolean_mask(sites, labelled)),
+        )
+        count = tf.reduce_sum(tf.cast(labelled, tf.float32))
+        replicas = tf.distribute.get_replica_context()
+        num_replicas = 1
+        if replicas is not None and replicas.num_replicas_in_sync > 1:
+            # Keras takes the mean of what the replicas add.
+            count = replicas.all_reduce(tf.distribute.ReduceOp.SUM, count)
+            num_replicas = replicas.num_replicas_in_sync
+        self.add_loss(tf.reduce_sum(entropies) * num_replicas / tf.maximum(count, 1))
+        return logits
+
+
+def train_semantic(
+    data_dir: str,
+    run_dir: str,
+    experiment: SemanticExperiment,
+    before_start: Callable[[], None] = lambda: None,
+    report: Callable[[str], None] = logging.info,
+) -> list[SemanticModel]:
+    """Trains, or goes on with, the run in `run_dir`; with folds, one network after the other.
+
+    Args:
+        data_dir: points folder.
+        run_dir: run folder; with folds, of their run folders.
+        experiment: what to train, and how.
+        before_start: called once, when all checks have passed and before anything is written.
+        report: gets one sentence at the end of each network.
+
+    Returns:
+        The trained models.
+
+    Raises:
+        KeyboardInterrupt: SIGTERM or Ctrl-C; once a step is done there is a checkpoint of the last.
+        ValueError: data that can't be read, another method, network or data in `run_dir`, somebody
+            else who trains there, a full disk, or a loss that is no longer a number.
+    """
+    config, folder = experiment.train, PointFolder(data_dir)
+    names = folder.names(experiment.train_split)
+    if config.folds > len(names):
+        raise ValueError(
+            f"{data_dir}: expected at least {config.folds} scenes in split "
+            f"'{experiment.train_split}' for --folds={config.folds}, found {len(names)}"
+        )
+    strategy = choose_strategy(config.strategy, experiment.data.batch_size)
+    if not config.folds:
+        return [_train_one(folder, run_dir, experiment, 0, strategy, before_start, report)]
+    trained = []
+    for fold in range(1, config.folds + 1):
+        own_dir = str(fold_dir(run_dir, fold, config.folds))
+        trained.append(
+            _train_one(folder, own_dir, experiment, fold, strategy, before_start, report)
+        )
+    return trained
+
+
+def _train_one(
+    folder: PointFolder,
+    run_dir: str,
+    experiment: SemanticExperiment,
+    fold: int,
+    strategy: tf.distribute.Strategy,
+    before_start: Callable[[], None],
+    report: Callable[[str], None],
+) -> SemanticModel:
+    config = experiment.train
+    names = folder.names(experiment.train_split)
+    unseen = tuple(names[fold - 1 :: config.folds]) if fold else ()
+    seen = [name for name in names if name not in set(unseen)]
+    network = dataclasses.replace(experiment.network, num_classes=len(folder.classes))
+    description = SemanticDescription(network, folder.classes, fold, unseen)
+    schedule = Schedule(math.ceil(len(seen) / experiment.data.batch_size), config.epochs)
+    chief = is_chief(strategy)
+    holding = run_folder.held(run_dir) if chief else contextlib.nullcontext()
+    with told_who_is_gone(strategy), Signals().heeded() as signals, holding:
+        method = _method(experiment, seen, description)
+        _check_goes_on(run_dir, method)
+        make_repeatable(experiment.data.seed)
+        learner = build_learner(network, config, schedule.total_steps, strategy)
+        paths = models.find_checkpoints(run_dir)
+        restore_newest(learner, paths)
+        if paths and config.decay == "constant":
+            learner.optimizer.learning_rate = config.learning_rate
+        if not paths and config.init_from:
+            _initialise_from(learner.network, config.init_from)
+        logging.info(
+            "%d scenes, %d steps an epoch, %d of %d steps done, on %s",
+            *(len(seen), schedule.steps_per_epoch, learner.step, schedule.total_steps),
+            devices_in_words(strategy),
+        )
+        with told_what_failed(run_dir, str(folder.path), learner):
+            if schedule.left(learner.step):
+                if chief:
+                    before_start()
+                    write_description(run_dir, description)
+                    text = json.dumps(method, indent=1) + "\n"
+                    settings = pathlib.Path(run_dir) / run_folder.SETTINGS
+                    files.write_text(settings, text, overwrite=True)
+                scenes = functools.partial(
+                    make_batches, folder, experiment.train_split, seen, network, experiment.data
+                )
+                beside = _beside(run_dir, experiment, seen, schedule, learner, signals)
+                fit(learner, scenes, schedule, beside)
+            signals.wait = False
+        if chief:
+            models.write_weights_of(run_dir, models.LAST, learner.network)
+            last = pathlib.Path(run_dir) / models.LAST
+            report(f"{run_dir}: {learner.step} steps done, weights in {last}")
+    return SemanticModel(description, learner.network)
+
+
+def build_learner(
+    config: SemanticNetworkConfig,
+    train: SemanticTrainConfig,
+    total_steps: int,
+    strategy: tf.distribute.Strategy,
+) -> SemanticLearner:
+    """Builds network, loss and optimizer, with random weights.
+
+    Args:
+        config: the network.
+        train: how it is trained.
+        total_steps: of the whole run, over which the learning rate may fall.
+        strategy: on which devices.
+    """
+    with strategy.scope():
+        network = build_semantic_network(config)
+        points = point_inputs()
+        outputs = PointLoss(name="point_loss")(
+            network.output, sites=points[SITES], channels=points[CHANNELS]
+        )
+        training_model = keras.Model({**network.input, **points}, outputs)
+        rate: Any = train.learning_rate
+        if train.decay == "cosine":
+            rate = keras.optimizers.schedules.CosineDecay(rate, total_steps)
+        optimizer = keras.optimizers.Adam(rate)
+        optimizer.build(training_model.trainable_variables)
+        training_model.compile(optimizer)
+    return SemanticLearner(network, training_model, optimizer)
+
+
+def _beside(
+    run_dir: str,
+    experiment: SemanticExperiment,
+    names: Sequence[str],
+    schedule: Schedule,
+    learner: SemanticLearner,
+    signals: Signals,
+) -> list[keras.callbacks.Callback]:
+    """Returns what happens beside the steps, in this order."""
+    optimizer, config = learner.optimizer, experiment.train
+    stop_on_nan = callbacks.StopOnNan(
+        optimizer, lambda step: [name for _, name in scenes_of_step(names, experiment.data, step)]
+    )
+    if not is_chief(learner.strategy):
+        return [stop_on_nan, Stopping(signals, config.max_minutes, lambda _: None)]
+    checkpoints = callbacks.Checkpoints(
+        *(optimizer, saving(learner, run_dir), config.checkpoint_every),
+        before_last=False,
+        verification=None,
+    )
+    return [
+        stop_on_nan,
+        callbacks.Progress(optimizer, schedule.total_steps),
+        checkpoints,
+        callbacks.TensorBoard(str(pathlib.Path(run_dir) / "logs")),
+        Stopping(signals, config.max_minutes, checkpoints.save),
+    ]
+
+
+def _method(
+    experiment: SemanticExperiment, names: Sequence[str], description: SemanticDescription
+) -> dict[str, Any]:
+    """Returns what a run keeps, as JSON has it: all but lengths, limits, rate and devices."""
+    method = {
+        "train_split": experiment.train_split,
+        "decay": experiment.train.decay,
+        **dataclasses.asdict(description.network),
+        **dataclasses.asdict(experiment.data),
+        "fold": description.fold,
+        "scenes": list(names),
+    }
+    return dict(json.loads(json.dumps(method)))
+
+
+def _check_goes_on(run_dir: str, method: dict[str, Any]) -> None:
+    """Raises ValueError where a run that has begun is of another method, or of other scenes."""
+    path = pathlib.Path(run_dir) / run_folder.SETTINGS
+    if not (run_folder.has_begun(run_dir) and path.exists()):
+        return
+    before = files.read_json(path)
+    for name, value in method.items():
+        if before.get(name, value) != value:
+            raise ValueError(
+                f"{run_dir}: expected {name} {files.shown(before[name])} as this run was begun "
+                f"with, found {files.shown(value)}; repeat it or give another --run_dir"
+            )
+
+
+def _initialise_from(network: keras.Model, run_dir: str) -> None:
+    """Takes over the weights of equal name and shape from another run; logs the others."""
+    (folder,) = find_run_folders(run_dir)[:1]
+    theirs = {weight.name: weight for weight in load_semantic_model(folder).network.weights}
+    for variable in network.weights:
+        match = theirs.get(variable.name)
+        if match is not None and match.shape == variable.shape:
+            variable.assign(match)
+        else:
+            logging.info("%s: not in %s with its shape; initialised", variable.name, run_dir)
