@@ -86,6 +86,15 @@ def shipped_models() -> tuple[str, ...]:
     return tuple(sorted(path.parent.name for path in shipped.SHIPPED.glob(f"*/{DESCRIPTION}")))
 
 
+def find_weights(run_dir: str | pathlib.Path) -> pathlib.Path:
+    """Returns the path of a run's weights, or newest checkpoint, without what follows its name.
+
+    Raises:
+        ValueError: there are none yet.
+    """
+    return pathlib.Path(models.find_weights(pathlib.Path(run_dir), models.LAST))
+
+
 def load_semantic_model(run_dir: str | pathlib.Path) -> SemanticModel:
     """Loads a trained model.
 
@@ -97,9 +106,8 @@ def load_semantic_model(run_dir: str | pathlib.Path) -> SemanticModel:
     """
     folder = pathlib.Path(run_dir)
     description = read_description(folder)
-    weights = models.find_weights(folder, models.LAST)
     network = build_semantic_network(description.network)
-    models.read_weights_into(network, weights, DESCRIPTION)
+    models.read_weights_into(network, str(find_weights(folder)), DESCRIPTION)
     return SemanticModel(description, network)
 
 

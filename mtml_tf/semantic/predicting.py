@@ -1,0 +1,225 @@
+"""Predicts the splits of a points folder, scene by scene, resumable.
+
+    <scene>.txt     class id of each vertex, as the ScanNet semantic benchmark has it, or
+    <scene>.npy     float32 [N, classes], probabilities
+    settings.json   what they were predicted by
+"""
+
+import dataclasses
+import functools
+import io
+import json
+import pathlib
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from absl import logging
+
+from mtml_tf import __version__, files, program
+from mtml_tf.data.records import digest, read_object
+from mtml_tf.engines import Engine
+from mtml_tf.scans import semantic_input
+from mtml_tf.semantic import models
+from mtml_tf.semantic.point_folder import PointFolder
+from mtml_tf.semantic.prediction import predict_probabilities, share_of_doubt
+
+Array = np.ndarray
+
+SETTINGS = "settings.json"
+IDS, PROBABILITIES = "ids", "probabilities"
+WRITTEN = {IDS: ".txt", PROBABILITIES: ".npy"}
+
+
+@dataclasses.dataclass(frozen=True)
+class SemanticSource:
+    """A semantic model by its place; a process loads it once, with the first scene.
+
+    Attributes:
+        path: a run folder, or the name of a model that comes with the package.
+        num_views: see `predict_probabilities`.
+    """
+
+    path: str
+    num_views: int = 1
+
+    def load(self) -> list[models.SemanticModel]:
+        """Returns the networks, several where there are folds. Raises ValueError without any."""
+        return _load(self.path, self.fingerprint)
+
+    @property
+    def fingerprint(self) -> str:
+        """Changes with the model's files."""
+        found = []
+        for folder in models.find_run_folders(self.path):
+            weights = models.find_weights(folder)
+            paths = [folder / models.DESCRIPTION, *sorted(weights.parent.glob(f"{weights.name}.*"))]
+            found += [digest(path) for path in paths]
+        return "-".join(sha[:16] for sha in found)
+
+
+@functools.lru_cache(maxsize=2)
+def _load(path: str, _: str) -> list[models.SemanticModel]:
+    return [models.load_semantic_model(folder) for folder in models.find_run_folders(path)]
+
+
+def for_scene(loaded: Sequence[models.SemanticModel], name: str) -> list[models.SemanticModel]:
+    """Returns the networks that a training scene is predicted by: of folds, the one that never
+    saw it; all of them for a scene that none was trained on.
+    """
+    unseen = [model for model in loaded if name in model.description.unseen]
+    return unseen or list(loaded)
+
+
+def predict_split(
+    source: SemanticSource,
+    data_dir: str,
+    split: str,
+    output_dir: str,
+    written: str = IDS,
+    engine: Engine = Engine(num_workers=1),
+    overwrite: bool = False,
+) -> str:
+    """Predicts the scenes of a split, those that the folder has not.
+
+    Args:
+        source: the networks, and how many views they see.
+        data_dir: points folder.
+        split: one of its splits.
+        output_dir: folder of the predictions. One that these settings began is gone on with.
+        written: `ids` or `probabilities`.
+        engine: where the work is done.
+        overwrite: predict anew what is there.
+
+    Returns:
+        A sentence on what was done.
+
+    Raises:
+        ValueError: before any work, a model or points folder that can't be read, or a folder with
+            predictions of other settings or anything else; at the end, scenes that could not be
+            predicted, which do not stop the others.
+    """
+    folder, output = PointFolder(data_dir), pathlib.Path(output_dir)
+    names = folder.names(split)
+    loaded = source.load()
+    if loaded[0].description.classes != folder.classes:
+        raise ValueError(
+            f"{data_dir}: expected the classes that {source.path} tells, found others in "
+            "classes.csv; prepare the scans with those, or take another model"
+        )
+    settings = {
+        "mtml_tf": __version__,
+        "model": source.fingerprint,
+        "views": source.num_views,
+        "written": written,
+    }
+    suffix = WRITTEN[written]
+    _begin(output, settings, overwrite)
+    paths = {name: output / f"{name}{suffix}" for name in names}
+    missing = [name for name in names if overwrite or not paths[name].exists()]
+    worker = _Worker(source, str(folder.path), split, str(output), written)
+    reasons = {}
+    results = engine.map(worker, missing, "scenes", output)
+    for name, (reason, doubt) in zip(
+        missing, program.progress(results, "scenes", len(missing)), strict=True
+    ):
+        if reason:
+            reasons[name] = reason
+            logging.error("%s failed (%s): %s", name, split, reason)
+        elif doubt > MUCH_DOUBT:
+            logging.warning("%s (%s): %s", name, split, told_of_doubt(doubt))
+    if reasons:
+        raise ValueError(
+            f"{output_dir}: mend the scenes that the log calls failed and start again, which makes "
+            f"only them: expected {len(names)} scenes to be predicted, found {len(reasons)} that "
+            "could not be (the others are written)"
+        )
+    there = len(names) - len(missing)
+    kept = f" ({there} of them there already)" if there else ""
+    return f"{data_dir}: {len(names)} scenes of split '{split}', in {output_dir}{kept}"
+
+
+# Share of doubtful vertices beyond which a scan is unlike those that were learned from.
+MUCH_DOUBT = 0.4
+
+
+def told_of_doubt(doubt: float) -> str:
+    """Returns what a user should know of labels of which so large a share is doubtful."""
+    return (
+        f"{doubt:.0%} of the vertices have a class with less than half of the probability: the "
+        "scan looks unlike those that the semantic network learned from"
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class _Worker:
+    """Predicts a scene; returns why it could not, and the share of doubtful vertices."""
+
+    source: SemanticSource
+    data_dir: str
+    split: str
+    output_dir: str
+    written: str
+
+    def __call__(self, name: str) -> tuple[str, float]:
+        try:
+            points = PointFolder(self.data_dir).read(self.split, name)
+            loaded = for_scene(self.source.load(), name)
+            probabilities = predict_probabilities(loaded, points, self.source.num_views)
+            content = encode_labels(probabilities, loaded[0], self.written)
+            path = pathlib.Path(self.output_dir, name + WRITTEN[self.written])
+            with files.writing_file(path, overwrite=True) as temporary:
+                temporary.write_bytes(content)
+        except files.DiskError:  # the same for every scene
+            raise
+        # Whatever is wrong with one scene must not cost the others.
+        except Exception as error:
+            told = str(error) or "no reason given"
+            return told if isinstance(error, ValueError) else f"{type(error).__name__}: {told}", 0
+        return "", share_of_doubt(probabilities)
+
+
+def encode_labels(probabilities: Array, model: models.SemanticModel, written: str) -> bytes:
+    """Returns the content of a scene's file.
+
+    Args:
+        probabilities: float32 [N, classes].
+        model: whose classes these are.
+        written: `ids` or `probabilities`.
+    """
+    if written == PROBABILITIES:
+        content = io.BytesIO()
+        np.save(content, probabilities)
+        return content.getvalue()
+    ids = semantic_input.best_classes(probabilities, model.description.classes)
+    return "".join(f"{i}\n" for i in ids.tolist()).encode()
+
+
+def _begin(folder: pathlib.Path, settings: dict[str, Any], overwrite: bool) -> None:
+    """Makes the folder, or checks that one that is there was begun by the same settings."""
+    files.check_folder(folder)
+    path = folder / SETTINGS
+    if path.exists() and not overwrite:
+        before = read_object(path)
+        for name, value in settings.items():
+            if before.get(name) != value:
+                raise ValueError(
+                    f"{folder}: exists already; choose another folder or give --overwrite: "
+                    f"expected predictions of the same '{name}' to go on with, found "
+                    f"{files.shown(before.get(name))} instead of {files.shown(value)}"
+                )
+        return
+    if folder.is_dir():
+        kept = (*WRITTEN.values(), ".json")
+        strange = [inner.name for inner in folder.iterdir() if inner.suffix not in kept]
+        if strange or (any(folder.iterdir()) and not overwrite):
+            found = strange[0] if strange else next(iter(folder.iterdir())).name
+            raise ValueError(
+                f"{folder}: expected an empty folder or one of semantic predictions, found "
+                f"{files.shown(found)} in it; choose another folder"
+            )
+        if overwrite:  # of other settings, perhaps of other scenes
+            for inner in folder.iterdir():
+                inner.unlink()
+    files.make_folder(folder)
+    files.write_text(path, json.dumps(settings, indent=1) + "\n", overwrite=True)
