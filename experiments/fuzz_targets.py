@@ -38,6 +38,8 @@ from mtml_tf.scans import ply, prepared, preparing, scan, semantic_input, voxels
 from mtml_tf.scene import Instance, Scene
 from mtml_tf.scoring import benchmark_format, compact_masks
 from mtml_tf.scoring.ground_truth import ground_truth_ids
+from mtml_tf.semantic import point_folder
+from mtml_tf.semantic.preparing import ScanPoints
 
 Path = pathlib.Path
 
@@ -250,6 +252,15 @@ def _prepared_scene(folder: Path) -> list[bytes]:
     return [(folder / "train" / "room.npz").read_bytes()]
 
 
+def _points(folder: Path) -> list[bytes]:
+    scan.write_scan(folder / "room.ply", _scene())
+    source = prepared.Source("train", "room", folder / "room.ply")
+    point_folder.write_point_folder(
+        folder / "points", [source], ScanPoints(CLASSES), Engine(num_workers=1)
+    )
+    return [(folder / "points" / "train" / "room.npz").read_bytes()]
+
+
 def _grids(file: str) -> Callable[[Path], list[bytes]]:
     def prepare(folder: Path) -> list[bytes]:
         labels, instances = np.zeros((2, 4, 3, 2), np.int64)
@@ -416,6 +427,11 @@ TARGETS: dict[str, Target] = {
         "train/room.npz",
         _prepared_scene,
         lambda d: list(prepared.PreparedScenes([d / "train" / "room.npz"])),
+    ),
+    "points": Target(
+        "points/train/room.npz",
+        _points,
+        lambda d: point_folder.PointFolder(d / "points").read("train", "room"),
     ),
     "hdf5_labels": _in_grids("seg", mtml_hdf5.GROUND_TRUTH),
     "hdf5_scores": _in_grids("h_pred", mtml_hdf5.PREDICTED),

@@ -1,4 +1,4 @@
-"""Scores semantic labels: `python -m mtml_tf.evaluate_semantic --prediction_dir=P --data_dir=D ...`
+"""Scores semantic labels: `python -m mtml_tf.evaluate_semantic --prediction_dir=P ...`.
 
 Prints the intersection over union and the accuracy of each class and their averages, by the rules
 of the ScanNet semantic benchmark.

@@ -107,6 +107,13 @@ def test_archives_are_read_back(tmp_path):
     np.testing.assert_array_equal(found["ids"], np.arange(3))
 
 
+def test_arrays_that_are_asked_for_are_read_alone(tmp_path):
+    np.savez(tmp_path / "a.npz", ids=np.arange(3), text=np.array("a text"))
+    assert set(arrays.read_npz(tmp_path / "a.npz", ["text"])) == {"text"}
+    with pytest.raises(ValueError, match=r"a\.npz: expected a file other\.npy in the zip"):
+        arrays.read_npz(tmp_path / "a.npz", ["other"])
+
+
 def test_archives_that_unpack_to_more_than_they_are_are_refused(tmp_path):
     np.savez_compressed(tmp_path / "a.npz", a=np.zeros(10_000_000))
     tracemalloc.start()

@@ -123,6 +123,8 @@ CASES = [
     ("npy", npy(b"{'descr': '|O', 'fortran_order': False, 'shape': (12,), }"), "the header"),
     ("prepared", b"PK\x05\x06" + bytes(18), "expected a prepared scene"),
     ("prepared", b"", "expected an archive of arrays"),
+    ("points", b"PK\x05\x06" + bytes(18), "expected the points of a scene"),
+    ("points", b"", "expected an archive of arrays"),
     # As long as looking for a flag that is similar takes.
     ("flagfile", b"--%s=1\n" % (b"a" * 9000), "expected flags of the program"),
     ("flagfile", b"--noflips=0.5\n", "does not take an argument"),

@@ -30,7 +30,7 @@ def python(*arguments):
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
 
 
-@pytest.mark.parametrize("module", ["mtml_tf", "mtml_tf.evaluate"])
+@pytest.mark.parametrize("module", ["mtml_tf", "mtml_tf.evaluate", "mtml_tf.evaluate_semantic"])
 def test_starting_imports_nothing_heavy(module):
     code = f"import sys, {module}; print(*sorted(set({HEAVY!r}) & set(sys.modules)))"
     run = python("-c", code)

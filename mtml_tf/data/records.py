@@ -14,6 +14,7 @@ index lets scene i be read by its number alone. Where a process was killed while
 split, the folder is read as it was before or as it is after (`mtml_tf/replacing.py`).
 """
 
+import contextlib
 import dataclasses
 import hashlib
 import os
@@ -329,12 +330,19 @@ class DataFolder:
         return [entries[i] for i in np.linspace(0, len(entries) - 1, count).astype(int)]
 
     def record(self, entry: RecordEntry) -> bytes:
-        """Returns the bytes of one record. Raises ValueError where the file ends before."""
-        return _read_record(self.path, entry)
+        """Returns the bytes of one record.
+
+        Raises:
+            ValueError: the file ends before, or the record's grid is another than the index tells:
+                a reader of the bytes might ask for any memory.
+        """
+        data = _read_record(self.path, entry)
+        _check_grid(data, self.path, entry)
+        return data
 
     def scene(self, entry: RecordEntry) -> VoxelScene:
         """Returns one scene. Raises ValueError for bytes that are none, or not of its classes."""
-        return _decode(self.record(entry), self.path, entry, self.classes)
+        return read_scene(self.path, entry, self.classes)
 
     def scenes(self, split: str) -> Iterator[VoxelScene]:
         """Yields the scenes of a split in order."""
@@ -392,6 +400,24 @@ def _decode(
     return scene
 
 
+def _check_grid(data: bytes, data_dir: str | pathlib.Path, entry: RecordEntry) -> None:
+    """Raises ValueError where a record has another grid than the index tells, or voxels beyond."""
+    grid_shape: Any = "other bytes"
+    with contextlib.suppress(DecodeError, ValueError, TypeError):
+        feature = tf.train.Example.FromString(data).features.feature
+        grid_shape = _only_value("grid_shape", feature["grid_shape"])
+        value = _only_value("coordinates", feature["coordinates"])
+        last = _from_bytes("coordinates", value, "<u2", 3).max(axis=0, initial=0)
+        if grid_shape == entry.grid_shape and (last < grid_shape).all():
+            return
+        grid_shape = f"{grid_shape} and voxels to {tuple(map(int, last))}"
+    raise ValueError(
+        f"{replacing.locate(data_dir, entry.shard)}: record at {entry.offset}: expected voxels in "
+        f"the grid {entry.grid_shape} that {INDEX} tells, found {files.shown(grid_shape)}; make "
+        "the data folder again"
+    )
+
+
 def _read_record(data_dir: str | pathlib.Path, entry: RecordEntry) -> bytes:
     path = replacing.locate(data_dir, entry.shard)
     try:
@@ -400,16 +426,22 @@ def _read_record(data_dir: str | pathlib.Path, entry: RecordEntry) -> bytes:
             file.seek(min(entry.offset, size))
             data = file.read(min(entry.length, size))
     except OSError as error:
-        raise ValueError(
-            f"{path}: expected a file of records, found: {error.strerror}; make the data folder "
-            "again"
-        ) from error
+        raise _unreadable(path, "a file of records", error) from error
     if len(data) != entry.length:
         raise ValueError(
             f"{path}: expected {entry.length} bytes at {entry.offset}, found {len(data)}; the "
             "file is cut, make the data folder again"
         )
     return data
+
+
+def _unreadable(path: pathlib.Path, expected: str, error: OSError) -> ValueError:
+    """Returns what to raise for a file that can't be read; no DiskError, others may be read."""
+    if number := files.disk_fault(error):
+        return ValueError(str(files.disk_error(path, number, "read it again")))
+    return ValueError(
+        f"{path}: expected {expected}, found: {error.strerror}; make the data folder again"
+    )
 
 
 def _checked_names(shard: dict[str, Any]) -> list[str]:
@@ -481,10 +513,7 @@ def _check_digest(path: pathlib.Path, sha256: str) -> None:
     try:
         found = digest(path)
     except OSError as error:
-        raise ValueError(
-            f"{path}: expected a file that can be read, found: {error.strerror}; make the data "
-            "folder again"
-        ) from error
+        raise _unreadable(path, "a file that can be read", error) from error
     if found != sha256:
         raise ValueError(
             f"{path}: expected the SHA-256 that {MANIFEST} lists, found another; the file has "

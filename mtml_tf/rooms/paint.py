@@ -22,14 +22,15 @@ Rng = np.random.Generator
 _SHELL = ("wall", "floor", "ceiling", "door", "window", "curtain")
 # But some walls are painted otherwise than the rest.
 _OTHER_WALL = 0.12
-# How often, and from and to in hue (turns), saturation and value: woods, greys, whites, beiges and
-# what cloth is dyed in.
-_PALETTE = (
-    (0.25, (0.05, 0.30, 0.25), (0.10, 0.65, 0.80)),
-    (0.20, (0.00, 0.00, 0.12), (1.00, 0.06, 0.80)),
-    (0.20, (0.00, 0.00, 0.82), (1.00, 0.05, 0.97)),
-    (0.15, (0.08, 0.08, 0.60), (0.14, 0.30, 0.92)),
-    (0.20, (0.00, 0.20, 0.20), (1.00, 0.70, 0.80)),
+# How often, and from and to in hue (turns), in saturation and in value.
+_PALETTE = np.array(
+    [
+        (0.25, *(0.05, 0.10), *(0.30, 0.65), *(0.25, 0.80)),  # woods
+        (0.20, *(0.00, 1.00), *(0.00, 0.06), *(0.12, 0.80)),  # greys
+        (0.20, *(0.00, 1.00), *(0.00, 0.05), *(0.82, 0.97)),  # whites
+        (0.15, *(0.08, 0.14), *(0.08, 0.30), *(0.60, 0.92)),  # beiges
+        (0.20, *(0.00, 1.00), *(0.20, 0.70), *(0.20, 0.80)),  # what cloth is dyed in
+    ]
 )
 # The others keep their colours, shifted by hue (turns), and factors of saturation and lightness.
 _REPLACED = 0.65
@@ -37,10 +38,13 @@ _SHIFT = ((-0.08, 0.3, 0.6), (0.08, 1.4, 1.5))
 _LUMA = (0.299, 0.587, 0.114)
 # Faces that are darker or lighter than so many times the mean are taken for as dark or light.
 _RELATIVE = (0.25, 2.0)
-_PATTERNS = ("stripes", "checks", "planks", "grain", "patches", "noise")
+# How often which pattern is drawn.
+_PATTERNS = {
+    **{"stripes": 0.1, "checks": 0.1, "planks": 0.25, "grain": 0.2, "patches": 0.1, "noise": 0.25}
+}
 # Of those, what is a second colour rather than a lighter and darker one.
-_TWO_COLORS = 0.25
-_CONTRAST = (0.04, 0.3)
+_TWO_COLORS = 0.2
+_CONTRAST = (0.04, 0.25)
 # Edges of stripes, checks and planks, metres; the scan shows nothing smaller.
 _PITCH = (0.08, 0.4)
 _NUM_KNOTS = 12
@@ -158,9 +162,8 @@ def _set_of(row: int, piece: Piece, rng: Rng) -> bytes:
 
 def draw_color(rng: Rng) -> Array:
     """Returns float64 [3], a colour of the palette, 255 for white."""
-    chances, lows, highs = zip(*_PALETTE, strict=True)
-    kind = rng.choice(len(_PALETTE), p=chances)
-    return 255 * np.array(colorsys.hsv_to_rgb(*rng.uniform(lows[kind], highs[kind])))
+    row = _PALETTE[rng.choice(len(_PALETTE), p=_PALETTE[:, 0])]
+    return 255 * np.array(colorsys.hsv_to_rgb(*rng.uniform(row[1::2], row[2::2])))
 
 
 def recolored(colors: Array, coat: Array) -> Array:
@@ -203,7 +206,7 @@ def draw_pattern(rng: Rng) -> Pattern:
     second = draw_color(rng)
     two = rng.random() < _TWO_COLORS
     return Pattern(
-        kind=str(rng.choice(_PATTERNS)),
+        kind=str(rng.choice(list(_PATTERNS), p=list(_PATTERNS.values()))),
         pitch=pitch,
         length=float(rng.uniform(0.5, 1.6)),
         offset=rng.uniform(0, 10, 3),

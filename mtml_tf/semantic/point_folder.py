@@ -163,6 +163,12 @@ def write_point_folder(
             f"{output_dir}: expected class ids up to {LARGEST_ID} in a points folder, found "
             f"{max(classes.ids)}; give the classes other ids"
         )
+    for source in sources:
+        if not files.is_inside(source.name):
+            raise ValueError(
+                f"{source.path}: expected a scene whose name can be that of a file, found "
+                f"'{files.shown(source.name)}'"
+            )
     preparation.check(sources)
     folder = _open_for_writing(output_dir, classes)
     names: dict[str, list[str]] = collections.defaultdict(list)
@@ -220,7 +226,10 @@ class _Worker:
         try:
             stamp = self.stamp(source)
             scene, reasons = self.preparation(source)
-            points = dataclasses.replace(point_scene(scene), name=source.name)
+            try:
+                points = point_scene(scene)
+            except ValueError as error:
+                raise ValueError(f"{source.path}: {error}") from error
             content = io.BytesIO()  # a zip file on a disk that fails would print a traceback
             np.savez(content, **{_STAMP: np.array(stamp)}, **points.arrays())
             path = _scene_path(self.output_dir, source.split, source.name)
@@ -254,12 +263,13 @@ def _open_for_writing(path: pathlib.Path, classes: ClassSet) -> PointFolder | No
     if not path.exists() or not any(path.iterdir()):
         return None
     folder = PointFolder(path)
-    kept = [*path.glob("*.txt"), *(inner for inner in path.iterdir() if inner.is_dir())]
-    if strange := sorted({inner.name for inner in path.iterdir() if inner not in kept} - {CLASSES}):
-        raise ValueError(
-            f"{path}: expected a points folder, found {files.shown(strange[0])} in it; choose "
-            "another folder"
-        )
+    for inner in sorted(path.iterdir()):
+        foreign = inner.is_file() and inner.suffix != ".txt" and inner.name != CLASSES
+        if foreign and not inner.name.startswith("."):  # left of a process that was killed
+            raise ValueError(
+                f"{path}: expected a points folder, found {files.shown(inner.name)} in it; choose "
+                "another folder"
+            )
     if folder.classes != classes:
         raise ValueError(
             f"{path / CLASSES}: expected the classes of the new scenes, found others; choose "

@@ -88,6 +88,9 @@ class ScanPoints:
         scene = scan.read_scan(source.path, self.label_map, need_instances=False)
         try:
             scene = scan.in_metres(scene, self.up_axis, self.scale)
+        except ValueError as error:
+            raise ValueError(f"{source.path}: {error}") from error
+        try:
             if scene.semantic_ids is not None:
                 self.classes.channels_of(scene.semantic_ids)
         except ValueError as error:
