@@ -3,6 +3,7 @@
     python -m mtml_tf.predict --run_dir=R --data_dir=D --split=val --output_dir=P
     python -m mtml_tf.predict --model=rooms --scan=scan.ply --output_dir=P
     python -m mtml_tf.predict --model=rooms --scan=scan1.ply,scan2.ply --output_dir=P
+    python -m mtml_tf.predict --model=rooms --scan=raw.ply --semantic=rooms_semantic --output_dir=P
 
 Writes instances in the ScanNet benchmark's format, on the vertices of the scans. Started again
 with the same settings, it makes only what is missing of a split or of several scans.
@@ -10,6 +11,7 @@ with the same settings, it makes only what is missing of a split or of several s
 
 import pathlib
 import time
+from typing import TYPE_CHECKING
 
 from absl import flags
 
@@ -18,6 +20,9 @@ from mtml_tf.config import EXECUTIONS, PRECISIONS, SegmentConfig
 from mtml_tf.engines import Engine
 from mtml_tf.scans import scan, scan_file, semantic_input
 from mtml_tf.scoring.folders import PREDICTIONS, SETTINGS, check_may_predict
+
+if TYPE_CHECKING:
+    from mtml_tf.inference.prediction import Labelling
 
 FLAGS = flags.FLAGS
 
@@ -69,6 +74,12 @@ flags.DEFINE_enum(
 )
 flags.DEFINE_string(
     "label_property", scan.LABEL, "Name of the scan's vertex property with class ids."
+)
+flags.DEFINE_string(
+    "semantic",
+    "",
+    "A semantic model of the package or a run folder of mtml_tf.train_semantic: it labels scans "
+    "that have no labels.",
 )
 flags.DEFINE_string(
     "label_map", "", "their_id:our_id,... for a scan with other class ids than the model's."
@@ -157,6 +168,7 @@ def main() -> None:
     given = {name: FLAGS[name].value for name in names if FLAGS[name].value is not None}
     source = ModelSource(**given, changed=tuple(sorted(changed.items())))
     source.load()
+    labelling = _labelling()
     once = {"imports": imported - start, "load the model": time.perf_counter() - imported}
 
     times = []
@@ -177,7 +189,7 @@ def main() -> None:
         for call in range(2 if FLAGS.timing and len(scans) == 1 else 1):
             overwrite = FLAGS.overwrite or call > 0
             for folder, count, seconds in many_scenes.predict_scans(
-                source, scans, overwrite, written, FLAGS.views, engine
+                source, scans, overwrite, written, FLAGS.views, engine, labelling
             ):
                 if seconds:
                     times.append(seconds)
@@ -192,16 +204,28 @@ def main() -> None:
 def _how_to_read_scans() -> scan_file.ScanFile:
     """Returns how scans are to be read; refuses flags that say nothing without one."""
     names = ("labels", "scores", "label_property", "label_map", "up_axis", "scale")
-    given = [name for name in (*names, "extras", "html") if FLAGS[name].present]
+    given = [name for name in (*names, "semantic", "extras", "html") if FLAGS[name].present]
     if FLAGS.scan is None and given:
         raise flags.Error(f"expected --{given[0]} together with --scan only")
     if "scores" in given and not FLAGS.labels:
         raise flags.Error("expected --scores together with --labels only")
-    if "label_property" in given and FLAGS.labels:
-        raise flags.Error("expected either --label_property or --labels")
+    if FLAGS.labels and (other := {"label_property", "semantic"} & set(given)):
+        raise flags.Error(f"expected either --{min(other)} or --labels")
     values = {name: FLAGS[name].value for name in names}
     label_map = scan.parse_label_map(FLAGS.label_map)
     return scan_file.ScanFile(FLAGS.scan or "", **{**values, "label_map": label_map})
+
+
+def _labelling() -> "Labelling | None":
+    """Returns what labels scans without labels, loaded; None where nothing does."""
+    if not FLAGS.semantic:
+        return None
+    from mtml_tf.semantic.labelling import SemanticLabels
+    from mtml_tf.semantic.predicting import SemanticSource
+
+    labelling = SemanticLabels(SemanticSource(FLAGS.semantic, FLAGS.views))
+    labelling.source.load()  # what is wrong with it is told once, not of each scan
+    return labelling
 
 
 if __name__ == "__main__":

@@ -130,6 +130,7 @@ def predict_scans(
     written: prediction.ScanOutput = prediction.ScanOutput(),
     num_views: int = 1,
     engine: Engine = THIS_PROCESS,
+    labelling: prediction.Labelling | None = None,
 ) -> Iterator[tuple[pathlib.Path, int | None, timing.Seconds]]:
     """Segments scans, each as `predict_scan` does; goes on after a bad one.
 
@@ -142,6 +143,7 @@ def predict_scans(
         written: what is written of each.
         num_views: see `segment_scan`.
         engine: where the work is done.
+        labelling: tells the classes of scans that have none.
 
     Yields:
         For each scan its folder, how many instances there are, and the seconds of each stage; None
@@ -162,12 +164,15 @@ def predict_scans(
             model = source.load()
             yield (
                 folder,
-                *prediction.predict_scan(model, scan_file, folder, overwrite, written, num_views),
+                *prediction.predict_scan(
+                    *(model, scan_file, folder, overwrite, written, num_views),
+                    labelling=labelling,
+                ),
             )
         return
     engine.check()
     absolute = {pathlib.Path(os.path.abspath(folder)): scans[folder] for folder in scans}
-    worker = _ScanWorker(_sent(source, engine), overwrite, written, num_views)
+    worker = _ScanWorker(_sent(source, engine), overwrite, written, num_views, labelling)
     for folder, scan_file in scans.items():
         if overwrite or not worker.is_there(folder, scan_file):
             files.check_may_replace(folder, overwrite, PREDICTIONS)
@@ -239,6 +244,7 @@ class _ScanWorker:
     overwrite: bool
     written: prediction.ScanOutput
     num_views: int
+    labelling: prediction.Labelling | None
 
     def __call__(
         self, item: tuple[pathlib.Path, ScanFile]
@@ -249,7 +255,7 @@ class _ScanWorker:
                 return "", None, {}
             count, seconds = prediction.predict_scan(
                 *(self.source.load(), scan_file, folder, self.overwrite),
-                *(self.written, self.num_views, self._settings(scan_file)),
+                *(self.written, self.num_views, self._settings(scan_file), self.labelling),
             )
         # The extras are missing, or the disk is full: the same for every scan.
         except (ImportError, files.DiskError):
@@ -276,6 +282,7 @@ class _ScanWorker:
             "scan": dataclasses.asdict(scan_file),
             "bytes and times": [(stat.st_size, stat.st_mtime_ns) for stat in stats],
             "views": self.num_views,
+            "semantic": self.labelling.fingerprint if self.labelling else "",
             **dataclasses.asdict(self.written),
         }
         return json.loads(json.dumps(told))

@@ -5,7 +5,7 @@ import json
 import math
 import pathlib
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from absl import logging
@@ -35,6 +35,17 @@ _MAX_VOXELS = 1 << 33
 _MANY_VOXELS = 1 << 24
 _MAX_SPACING = 4  # voxels
 _SPACING_SAMPLE = 1000
+
+
+class Labelling(Protocol):
+    """Labels scans; `semantic.labelling.SemanticLabels` does."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Changes with what the labels depend on beside the scan."""
+
+    def __call__(self, scene: Scene, classes: ClassSet) -> Scene:
+        """Returns a scan, metres and z up, with class ids and, as features, probabilities."""
 
 
 def segment_scan(scene: Scene, model: Model, num_views: int = 1) -> list[Instance]:
@@ -153,6 +164,7 @@ def predict_scan(
     written: ScanOutput = ScanOutput(),
     num_views: int = 1,
     settings: Mapping[str, Any] | None = None,
+    labelling: Labelling | None = None,
 ) -> tuple[int, timing.Seconds]:
     """Segments one scan and writes what was found.
 
@@ -170,6 +182,7 @@ def predict_scan(
         written: what of it is written.
         num_views: see `segment_scan`.
         settings: what it is predicted by, to be written beside it.
+        labelling: tells the classes of a scan that has none.
 
     Returns:
         How many instances there are, and the seconds of each stage.
@@ -186,8 +199,11 @@ def predict_scan(
             with timing.stage("import plotly"):
                 plotly_script()
         with timing.stage("read the scan"):
-            given = read_labelled_scan(scan_file, model.config.classes)
+            given = read_labelled_scan(scan_file, model.config.classes, bool(labelling))
         metric = scan.in_metres(given, scan_file.up_axis, scan_file.scale)
+        if labelling and metric.semantic_ids is None:
+            metric = _labelled(metric, model, labelling)
+            given = dataclasses.replace(given, semantic_ids=metric.semantic_ids, instance_ids=None)
         instances = segment_scan(metric, model, num_views)
         if not instances:
             logging.info("scan %s: 0 instances: %s", given.name, _why_nothing(metric, model))
@@ -204,6 +220,21 @@ def predict_scan(
                 view = scan_view(metric, instances, model.config.classes)
                 write_view(output / f"{given.name}.html", view)
     return len(instances), seconds
+
+
+def _labelled(scene: Scene, model: Model, labelling: Labelling) -> Scene:
+    """Returns a scan with labels as the model takes them: ids, or class probabilities."""
+    config = model.config
+    with timing.stage("label the scan"):
+        labelled = labelling(scene, config.classes)
+    if config.segment.probability_ids:
+        return labelled
+    if config.network.input_channels != len(config.classes):
+        raise ValueError(
+            f"scene {scene.name}: expected a model that takes classes of vertices, to take them "
+            f"from a semantic network, found one of {config.network.input_channels} features"
+        )
+    return dataclasses.replace(labelled, features=None)
 
 
 def voxelize_for(scene: Scene, model: Model) -> VoxelScene:

@@ -95,12 +95,15 @@ def output_folders(
     return scans
 
 
-def read_labelled_scan(scan_file: ScanFile, classes: ClassSet) -> Scene:
+def read_labelled_scan(
+    scan_file: ScanFile, classes: ClassSet, may_lack_labels: bool = False
+) -> Scene:
     """Reads a scan with a class for every vertex, in its own units and axes.
 
     Args:
         scan_file: the scan.
         classes: those that it may have.
+        may_lack_labels: take a scan without labels too.
 
     Returns:
         The scene; it keeps its instances only where they can be the truth of these classes.
@@ -112,11 +115,14 @@ def read_labelled_scan(scan_file: ScanFile, classes: ClassSet) -> Scene:
         return _read_with_label_file(scan_file, classes)
     name = scan_file.label_property
     scene = scan.read_scan(scan_file.path, scan_file.label_map, name, need_instances=False)
+    if scene.semantic_ids is None and may_lack_labels:
+        return scene
     if scene.semantic_ids is None:
         raise ValueError(
             f"{scan_file.path}: expected a class for every vertex, found none; give it as a vertex "
             f"property '{scan.LABEL}' (or name yours by --label_property), by --labels=FILE.txt "
-            "with an id in each line, or by --labels=FILE.npy with ids or class probabilities"
+            "with an id in each line, or by --labels=FILE.npy with ids or class probabilities, or "
+            "let a semantic network tell it by --semantic=NAME"
         )
     _check_ids(f"{scan_file.path}: vertex property '{name}'", scene, classes)
     if name != scan.LABEL:  # the instances are the truth of the classes beside them

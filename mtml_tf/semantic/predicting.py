@@ -1,8 +1,8 @@
 """Predicts the splits of a points folder, scene by scene, resumable.
 
-    <scene>.txt     class id of each vertex, as the ScanNet semantic benchmark has it, or
-    <scene>.npy     float32 [N, classes], probabilities
-    settings.json   what they were predicted by
+<scene>.txt     class id of each vertex, as the ScanNet semantic benchmark has it, or
+<scene>.npy     float32 [N, classes], probabilities
+settings.json   what they were predicted by
 """
 
 import dataclasses
@@ -64,8 +64,11 @@ def _load(path: str, _: str) -> list[models.SemanticModel]:
 
 
 def for_scene(loaded: Sequence[models.SemanticModel], name: str) -> list[models.SemanticModel]:
-    """Returns the networks that a training scene is predicted by: of folds, the one that never
-    saw it; all of them for a scene that none was trained on.
+    """Returns the networks to predict a scene by: all of them, or of folds that which never saw it.
+
+    Args:
+        loaded: of one run.
+        name: of the scene.
     """
     unseen = [model for model in loaded if name in model.description.unseen]
     return unseen or list(loaded)
