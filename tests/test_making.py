@@ -12,6 +12,8 @@ from coarse_rooms import coarse_settings
 
 from mtml_tf.classes import SCANNET20
 from mtml_tf.rooms import making
+from mtml_tf.rooms.light import LightSettings
+from mtml_tf.rooms.paint import PaintSettings
 from mtml_tf.scannet import layout, reader
 
 pytest.importorskip("open3d", exc_type=ImportError)
@@ -67,6 +69,24 @@ def test_an_interrupted_making_ends_with_the_same_files(rooms, tmp_path):
     making.make_rooms(again, 2, 1, SETTINGS, num_workers=1)
     assert files_of(again) == files_of(rooms)
     assert (again / "semantic" / "room0000_00.txt").stat().st_mtime_ns == kept
+
+
+def test_rooms_of_another_variety_differ_in_their_colors_alone(rooms):
+    plain = dataclasses.replace(
+        SETTINGS, light=LightSettings(strength=0.0), paint=PaintSettings(strength=0.0)
+    )
+    (varied, labels), (other, other_labels) = (making.make_room(0, s) for s in (SETTINGS, plain))
+    for field in ("vertices", "faces", "segments", "axis_alignment"):
+        np.testing.assert_array_equal(getattr(varied, field), getattr(other, field))
+    assert [(g.label, list(g.segments)) for g in varied.groups] == [
+        (g.label, list(g.segments)) for g in other.groups
+    ]
+    np.testing.assert_array_equal(labels, other_labels)
+    assert np.any(varied.colors != other.colors)
+    told = json.loads((rooms / "rooms.json").read_text())
+    assert told["light"]["strength"] == told["paint"]["strength"] == 1
+    with pytest.raises(ValueError, match=r"rooms\.json: expected the settings that are asked for"):
+        making.make_rooms(rooms, 2, 1, plain)
 
 
 def test_a_folder_of_other_settings_or_of_something_else_is_left_alone(rooms, tmp_path):

@@ -6,13 +6,16 @@ import numpy as np
 import pytest
 
 from mtml_tf.rooms.camera import ScanSettings
+from mtml_tf.rooms.light import LightSettings
 from mtml_tf.rooms.mesh import Piece, Room, box
+from mtml_tf.rooms.paint import PaintSettings
 from mtml_tf.rooms.scanner import scan_room
 
 pytest.importorskip("open3d", exc_type=ImportError)
 
 SIZE = (3.5, 3.5, 2.4)
 SETTINGS = ScanSettings(num_frames=100, image_width=80, image_height=60, voxel_size=0.06)
+PLAIN = (LightSettings(strength=0.0), PaintSettings(strength=0.0))
 GREY = (128, 128, 128)
 
 
@@ -64,9 +67,35 @@ def test_it_is_a_mesh_without_strays(scan):
     assert np.all(scan.faces[:, 0] != scan.faces[:, 1])
 
 
-def test_colors_are_those_of_the_pieces(scan):
-    red, green, _ = scan.colors[scan.piece_ids == 5].mean(axis=0)
+@pytest.fixture(scope="module")
+def plain():
+    return scan_room(small_room(), 1, SETTINGS, *PLAIN)
+
+
+def test_plain_colors_are_those_of_the_pieces(plain):
+    red, green, _ = plain.colors[plain.piece_ids == 5].mean(axis=0)
     assert red > 120 > 60 > green
+    # Lit from above, with an unevenness of 5 % and grain of 4 to 6 of 255.
+    floor, *walls = (plain.colors[plain.piece_ids == number] for number in range(5))
+    assert floor.mean() == pytest.approx(0.96 * 128, abs=5)
+    assert np.mean([wall.mean() for wall in walls]) == pytest.approx(0.8 * 128, abs=5)
+    for colors in (floor, *walls):
+        assert colors.mean(axis=0) == pytest.approx(colors.mean(), abs=1)
+        assert 5 < colors.std() < 15
+
+
+def test_light_and_paint_change_nothing_but_colors(scan, plain):
+    for field in ("vertices", "faces", "piece_ids"):
+        np.testing.assert_array_equal(getattr(scan, field), getattr(plain, field))
+    assert np.abs(scan.colors.astype(int) - plain.colors).mean() > 5
+
+
+def test_light_differs_from_scan_to_scan():
+    light = LightSettings(spot_gain=0.0)
+    means = [
+        scan_room(small_room(), seed, SETTINGS, light, PLAIN[1]).colors.mean() for seed in (1, 2, 3)
+    ]
+    assert np.ptp(means) > 10
 
 
 def test_a_scan_is_a_function_of_room_and_seed(scan):

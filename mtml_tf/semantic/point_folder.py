@@ -178,35 +178,21 @@ def write_point_folder(
     left = _left_to_make(worker, folder, names, sources, overwrite)
     if not folder:
         files.write_text(output_dir / CLASSES, encode_classes(classes))
-    for split in {source.split for source in left}:
-        files.make_folder(output_dir / split)
-        # What it lists is about to change; until it is whole again it has no list.
-        if any((output_dir / split / f"{name}.npz").exists() for name in _of(split, left)):
-            _list_path(output_dir, split).unlink(missing_ok=True)
-
-    failed: dict[str, set[str]] = collections.defaultdict(set)
-    num_warned = 0
-    results = engine.map(worker, left, "scenes", output_dir)
-    for source, (made, reasons) in zip(
-        left, program.progress(results, "scenes", len(left)), strict=True
-    ):
-        for reason in reasons:
-            log, status = (logging.warning, "warned") if made else (logging.error, "failed")
-            log("%s %s (%s): %s", source.name, status, source.split, reason)
-        num_warned += bool(made and reasons)
-        if not made:
-            failed[source.split].add(source.name)
+    for source in left:
+        # What a split lists is about to change; until it is whole again it has no list.
+        if _scene_path(output_dir, source.split, source.name).exists():
+            _list_path(output_dir, source.split).unlink(missing_ok=True)
+    failed, num_warned = _make(worker, left, engine)
     for split, found in names.items():
-        whole = [name for name in found if name not in failed[split]]
+        whole = [name for name in found if (split, name) not in failed]
         if whole:
             text = "".join(f"{name}\n" for name in whole)
             files.write_text(_list_path(output_dir, split), text, overwrite=True)
-    num_failed = sum(map(len, failed.values()))
-    if num_failed:
+    if failed:
         raise ValueError(
             f"{output_dir}: mend the scenes that the log calls failed and start again"
             f"{' with --overwrite' if overwrite else ''}, which makes only them: expected "
-            f"{len(sources)} scenes to be prepared, found {num_failed} that could not be (the "
+            f"{len(sources)} scenes to be prepared, found {len(failed)} that could not be (the "
             "splits are without them)"
         )
     warned = f", {num_warned} of them with warnings" if num_warned else ""
@@ -251,6 +237,29 @@ class _Worker:
         stats = [(path.name, path.stat()) for path in paths]
         described = [(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats]
         return json.dumps([_VERSION, dict(self.preparation.settings), described])
+
+
+def _make(
+    worker: _Worker, sources: Sequence[Source], engine: Engine
+) -> tuple[set[tuple[str, str]], int]:
+    """Makes the points of scans, and tells the log what is wrong with them.
+
+    Returns:
+        Split and name of those that failed, and how many others have something wrong.
+    """
+    failed: set[tuple[str, str]] = set()
+    num_warned = 0
+    results = engine.map(worker, sources, "scenes", worker.output_dir)
+    for source, (made, reasons) in zip(
+        sources, program.progress(results, "scenes", len(sources)), strict=True
+    ):
+        for reason in reasons:
+            log, status = (logging.warning, "warned") if made else (logging.error, "failed")
+            log("%s %s (%s): %s", source.name, status, source.split, reason)
+        num_warned += bool(made and reasons)
+        if not made:
+            failed.add((source.split, source.name))
+    return failed, num_warned
 
 
 def _open_for_writing(path: pathlib.Path, classes: ClassSet) -> PointFolder | None:
@@ -323,10 +332,6 @@ def _read_stamp(path: pathlib.Path) -> str | None:
         return str(arrays.read_npz(path, [_STAMP])[_STAMP])
     except ValueError:
         return None
-
-
-def _of(split: str, sources: Sequence[Source]) -> list[str]:
-    return [source.name for source in sources if source.split == split]
 
 
 def _list_path(folder: pathlib.Path, split: str) -> pathlib.Path:
