@@ -21,6 +21,7 @@ _BLOCK_BYTES = 1 << 22
 _GPU_BLOCK_BYTES = 1 << 28
 
 
+@tf.autograph.experimental.do_not_convert
 def submanifold_conv(rows: Tensor, kernel: Tensor, neighbours: Tensor) -> Tensor:
     """A convolution of size 3 at the sites, whose outputs are at the same sites.
 
@@ -47,6 +48,7 @@ def submanifold_conv(rows: Tensor, kernel: Tensor, neighbours: Tensor) -> Tensor
     return apply(rows, kernel)
 
 
+@tf.autograph.experimental.do_not_convert
 def strided_conv(rows: Tensor, kernel: Tensor, children: Tensor, places: Tensor) -> Tensor:
     """A convolution of size 2 and stride 2: a coarser site has an output where it has a site in it.
 
@@ -73,6 +75,7 @@ def strided_conv(rows: Tensor, kernel: Tensor, children: Tensor, places: Tensor)
     return apply(rows, kernel)
 
 
+@tf.autograph.experimental.do_not_convert
 def inverse_conv(rows: Tensor, kernel: Tensor, children: Tensor, places: Tensor) -> Tensor:
     """The way back of `strided_conv`, to the very sites that it came from.
 
@@ -98,6 +101,7 @@ def inverse_conv(rows: Tensor, kernel: Tensor, children: Tensor, places: Tensor)
     return apply(rows, kernel)
 
 
+@tf.autograph.experimental.do_not_convert
 def gathered_product(rows: Tensor, table: Tensor, kernel: Tensor) -> Tensor:
     """Sums, for each row of a table, the products of the rows it names with their matrices.
 
@@ -124,6 +128,7 @@ def gathered_product(rows: Tensor, table: Tensor, kernel: Tensor) -> Tensor:
     return tf.ensure_shape(products.concat(), (None, filters))
 
 
+@tf.autograph.experimental.do_not_convert
 def _kernel_gradient(rows: Tensor, table: Tensor, upstream: Tensor) -> Tensor:
     """Returns float32 [K, C, F], the gradient of the kernel of a `gathered_product`.
 
@@ -143,6 +148,7 @@ def _kernel_gradient(rows: Tensor, table: Tensor, upstream: Tensor) -> Tensor:
     return tf.reshape(total, (size, channels, filters))
 
 
+@tf.autograph.experimental.do_not_convert
 def _spread(rows: Tensor, kernel: Tensor, places: Tensor) -> Tensor:
     """Returns float32 [S, F]: each finer site has the product of its coarser one and its corner.
 

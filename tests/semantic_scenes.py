@@ -1,0 +1,61 @@
+"""Tiny points folders and semantic networks, made at run time."""
+
+import numpy as np
+
+from mtml_tf import files
+from mtml_tf.classes import ClassSet
+from mtml_tf.scans.prepared import Source
+from mtml_tf.scans.scan import write_scan
+from mtml_tf.scene import Scene
+from mtml_tf.semantic.config import SemanticDataConfig, SemanticNetworkConfig, SemanticTrainConfig
+from mtml_tf.semantic.point_folder import write_point_folder
+from mtml_tf.semantic.preparing import ScanPoints
+from mtml_tf.semantic.training import SemanticExperiment
+
+FLOOR, BOX = 2, 5
+CLASSES = ClassSet((FLOOR, BOX), ("floor", "box"), ("stuff", "thing"))
+NETWORK = SemanticNetworkConfig(
+    num_classes=2, inputs=("color", "geometry"), voxel_size=0.1, planes=3, num_levels=2
+)
+
+
+def box_scan(seed, name=None, labelled=True):
+    """A grey floor of 2 m with one red box of 0.6 m on it, a vertex every 8 cm."""
+    rng = np.random.default_rng(seed)
+    flat = np.stack(np.meshgrid(np.arange(0, 2, 0.08), np.arange(0, 2, 0.08)), axis=2)
+    floor = np.concatenate([flat.reshape(-1, 2), np.zeros((flat[..., 0].size, 1))], axis=1)
+    side = np.stack(np.meshgrid(*[np.arange(0, 0.6, 0.08)] * 3), axis=3).reshape(-1, 3)
+    box = side[(side == 0).any(axis=1) | (side[:, 2] > 0.5)] + (*rng.uniform(0.2, 1.2, 2), 0.04)
+    vertices = np.concatenate([floor, box])
+    is_box = np.arange(len(vertices)) >= len(floor)
+    colors = np.where(is_box[:, None], (200, 40, 40), (120, 120, 120))
+    return Scene(
+        name or f"scan_{seed}",
+        vertices + rng.normal(0, 0.003, vertices.shape),
+        colors=(colors + rng.integers(-20, 20, colors.shape)).astype(np.uint8),
+        semantic_ids=np.where(is_box, BOX, FLOOR).astype(np.int32) if labelled else None,
+        instance_ids=is_box.astype(np.int32) if labelled else None,
+    )
+
+
+def write_points(tmp_path, num_train=4, num_val=2):
+    """Writes a points folder with the splits `train` and `val`; returns its path."""
+    for split, seeds in (("train", range(num_train)), ("val", range(100, 100 + num_val))):
+        sources = []
+        for seed in seeds:
+            path = tmp_path / "scans" / split / f"scan_{seed}.ply"
+            files.make_folder(path.parent)
+            write_scan(path, box_scan(seed))
+            sources.append(Source(split, path.stem, path))
+        write_point_folder(tmp_path / "points", sources, ScanPoints(CLASSES))
+    return tmp_path / "points"
+
+
+def experiment(epochs=2, network=NETWORK, data=None, **train):
+    """A training of a tiny network in batches of two scenes."""
+    return SemanticExperiment(
+        "train",
+        network,
+        SemanticDataConfig(**{"batch_size": 2, **(data or {})}),
+        SemanticTrainConfig(epochs=epochs, **train),
+    )
