@@ -3,7 +3,8 @@
 Simulated rooms tell how methods compare where everything is known; this tells what a model does on
 scans that nobody simulated. `D` holds PLY files with `label` and `instance` vertex properties, in
 metres and z up. Each scan is segmented at eight turns about the vertical axis, with its true labels
-and with labels as a semantic network gives them, errors included; what a turn changes is chance,
+and with labels as a semantic network gives them, errors included (simulated, or with `--semantic`
+those of a network); what a turn changes is chance,
 and is printed as the spread. Objects and predictions under `--min_vertices` do not count.
 
 Other data become such files in a few lines, here arrays of vertices [N, 3], class ids of the
@@ -47,6 +48,7 @@ Method = Callable[[Scene, VoxelScene], list[Instance]]
 
 NUM_TURNS = 8
 # Each turn is another angle within the quarter circle, and they lie all round the circle.
+SEMANTIC_VIEWS = 3  # of a semantic model
 TURN = 2 * np.pi * 5 / 32  # radians
 
 
@@ -66,6 +68,15 @@ def read_labelled_scans(scans_dir: str | pathlib.Path, classes: ClassSet) -> lis
 def disturbed_labels(scenes: Sequence[Scene], strength: float) -> list[Array]:
     """Returns for each scan int32 [N], class ids with errors like those of a semantic network."""
     return [predict_scene(scene, strength, number) for number, scene in enumerate(scenes)]
+
+
+def predicted_labels(scenes: Sequence[Scene], semantic: str, classes: ClassSet) -> list[Array]:
+    """Returns for each scan int32 [N], the class ids that a semantic model tells of it."""
+    from mtml_tf.semantic.labelling import SemanticLabels
+    from mtml_tf.semantic.predicting import SemanticSource
+
+    label = SemanticLabels(SemanticSource(semantic, SEMANTIC_VIEWS))
+    return [np.asarray(label(scene, classes).semantic_ids) for scene in scenes]
 
 
 def score(
@@ -145,6 +156,9 @@ def define_flags() -> None:
     flags.DEFINE_string("scans_dir", None, "Folder of labelled PLY files.")
     flags.DEFINE_string("model", "rooms", "A shipped model, or a run folder.")
     flags.DEFINE_string("fe_only", "", "Run folder of a model trained without direction, or none.")
+    flags.DEFINE_string(
+        "semantic", "", "A semantic model, whose labels the methods get as well; empty for none."
+    )
     flags.DEFINE_float("label_noise", 1.0, "Strength of the errors of labels.", lower_bound=0.0)
     flags.DEFINE_integer("views", 1, "As of mtml_tf.predict, within each turn.", lower_bound=1)
     flags.DEFINE_integer("num_turns", NUM_TURNS, "Turns of each scan.", lower_bound=1)
@@ -180,6 +194,8 @@ def main() -> None:
                 f"known, found {FLAGS.model} with {', '.join(model.config.classes.names)}"
             )
         labels["with errors"] = disturbed_labels(scenes, FLAGS.label_noise)
+    if FLAGS.semantic:
+        labels["semantic network"] = predicted_labels(scenes, FLAGS.semantic, model.config.classes)
     rows = [["labels", "method", "AP", "AP50", "AP25", "AP50, least to most"]]
     for name, class_ids in labels.items():
         tables = [

@@ -28,6 +28,7 @@ flags.DEFINE_enum(
 flags.DEFINE_integer(
     "views", 3, "Turned and moved views, whose logits are summed; as many times as long.", 1
 )
+flags.DEFINE_bool("ignore_colors", False, "Take scans as if they had no colours.")
 flags.DEFINE_integer("num_workers", 1, "Processes; 0 for one a core.", lower_bound=0)
 config_flags.define(Engine, leave_out=["num_workers"])
 flags.DEFINE_bool("overwrite", False, "Replace what is in the output folder, all of it.")
@@ -40,7 +41,9 @@ def main() -> None:
         raise flags.Error("expected either --run_dir or --model")
     from mtml_tf.semantic import predicting
 
-    source = predicting.SemanticSource(FLAGS.run_dir or FLAGS.model, FLAGS.views)
+    source = predicting.SemanticSource(
+        FLAGS.run_dir or FLAGS.model, FLAGS.views, FLAGS.ignore_colors
+    )
     print(
         predicting.predict_split(
             *(source, FLAGS.data_dir, FLAGS.split, FLAGS.output_dir, FLAGS.write),

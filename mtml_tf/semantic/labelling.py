@@ -9,7 +9,7 @@ from mtml_tf.scans import semantic_input
 from mtml_tf.scene import Scene
 from mtml_tf.semantic.points import point_scene
 from mtml_tf.semantic.predicting import MUCH_DOUBT, SemanticSource, told_of_doubt
-from mtml_tf.semantic.prediction import predict_probabilities, share_of_doubt
+from mtml_tf.semantic.prediction import share_of_doubt
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,8 +24,8 @@ class SemanticLabels:
 
     @property
     def fingerprint(self) -> str:
-        """Changes with the model and the number of views."""
-        return f"{self.source.fingerprint} views {self.source.num_views}"
+        """Changes with the model and with how it sees scans."""
+        return self.source.fingerprint
 
     def __call__(self, scene: Scene, classes: ClassSet) -> Scene:
         """Returns the scan with a class for each vertex, and the probabilities as features.
@@ -45,7 +45,7 @@ class SemanticLabels:
                 f"{', '.join(classes.names)}, which the instance model takes, found one of "
                 f"{', '.join(loaded[0].description.classes.names)}"
             )
-        probabilities = predict_probabilities(loaded, point_scene(scene), self.source.num_views)
+        probabilities, _ = self.source.predict(point_scene(scene))
         doubt = share_of_doubt(probabilities)
         if doubt > MUCH_DOUBT:
             logging.warning("scan %s: %s", scene.name, told_of_doubt(doubt))

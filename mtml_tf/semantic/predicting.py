@@ -17,11 +17,13 @@ import numpy as np
 from absl import logging
 
 from mtml_tf import __version__, files, program
+from mtml_tf.classes import ClassSet
 from mtml_tf.data.records import digest, read_object
 from mtml_tf.engines import Engine
 from mtml_tf.scans import semantic_input
 from mtml_tf.semantic import models
 from mtml_tf.semantic.point_folder import PointFolder
+from mtml_tf.semantic.points import PointScene
 from mtml_tf.semantic.prediction import predict_probabilities, share_of_doubt
 
 Array = np.ndarray
@@ -38,10 +40,12 @@ class SemanticSource:
     Attributes:
         path: a run folder, or the name of a model that comes with the package.
         num_views: see `predict_probabilities`.
+        ignore_colors: whether scans are taken as if they had none.
     """
 
     path: str
     num_views: int = 1
+    ignore_colors: bool = False
 
     def load(self) -> list[models.SemanticModel]:
         """Returns the networks, several where there are folds. Raises ValueError without any."""
@@ -49,13 +53,25 @@ class SemanticSource:
 
     @property
     def fingerprint(self) -> str:
-        """Changes with the model's files."""
+        """Changes with the model's files and with how scans are seen."""
         found = []
         for folder in models.find_run_folders(self.path):
             weights = models.find_weights(folder)
             paths = [folder / models.DESCRIPTION, *sorted(weights.parent.glob(f"{weights.name}.*"))]
             found += [digest(path) for path in paths]
-        return "-".join(sha[:16] for sha in found)
+        seen = f"{self.num_views} views{' without colours' * self.ignore_colors}"
+        return f"{'-'.join(sha[:16] for sha in found)}, {seen}"
+
+    def predict(self, points: PointScene) -> tuple[Array, ClassSet]:
+        """Returns the probabilities of `predict_probabilities`, and the classes of their columns.
+
+        Of a run with folds, a training scene, known by its name, is predicted by the network that
+        never saw it.
+        """
+        if self.ignore_colors:
+            points = dataclasses.replace(points, colors=None)
+        loaded = for_scene(self.load(), points.name)
+        return predict_probabilities(loaded, points, self.num_views), loaded[0].description.classes
 
 
 @functools.lru_cache(maxsize=2)
@@ -113,7 +129,6 @@ def predict_split(
     settings = {
         "mtml_tf": __version__,
         "model": source.fingerprint,
-        "views": source.num_views,
         "written": written,
     }
     suffix = WRITTEN[written]
@@ -167,9 +182,8 @@ class _Worker:
     def __call__(self, name: str) -> tuple[str, float]:
         try:
             points = PointFolder(self.data_dir).read(self.split, name)
-            loaded = for_scene(self.source.load(), name)
-            probabilities = predict_probabilities(loaded, points, self.source.num_views)
-            content = encode_labels(probabilities, loaded[0], self.written)
+            probabilities, classes = self.source.predict(points)
+            content = encode_labels(probabilities, classes, self.written)
             path = pathlib.Path(self.output_dir, name + WRITTEN[self.written])
             with files.writing_file(path, overwrite=True) as temporary:
                 temporary.write_bytes(content)
@@ -182,19 +196,19 @@ class _Worker:
         return "", share_of_doubt(probabilities)
 
 
-def encode_labels(probabilities: Array, model: models.SemanticModel, written: str) -> bytes:
+def encode_labels(probabilities: Array, classes: ClassSet, written: str) -> bytes:
     """Returns the content of a scene's file.
 
     Args:
         probabilities: float32 [N, classes].
-        model: whose classes these are.
+        classes: of the columns.
         written: `ids` or `probabilities`.
     """
     if written == PROBABILITIES:
         content = io.BytesIO()
         np.save(content, probabilities)
         return content.getvalue()
-    ids = semantic_input.best_classes(probabilities, model.description.classes)
+    ids = semantic_input.best_classes(probabilities, classes)
     return "".join(f"{i}\n" for i in ids.tolist()).encode()
 
 
