@@ -4,8 +4,8 @@ Simulated rooms tell how methods compare where everything is known; this tells w
 scans that nobody simulated. `D` holds PLY files with `label` and `instance` vertex properties, in
 metres and z up. Each scan is segmented at eight turns about the vertical axis, with its true labels
 and with labels as a semantic network gives them, errors included (simulated, or with `--semantic`
-those of a network); what a turn changes is chance,
-and is printed as the spread. Objects and predictions under `--min_vertices` do not count.
+those of a network); what a turn changes is chance, and is printed as the spread. Objects and
+predictions under `--min_vertices` do not count.
 
 Other data become such files in a few lines, here arrays of vertices [N, 3], class ids of the
 model and instance ids (0 none):

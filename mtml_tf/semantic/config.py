@@ -118,6 +118,8 @@ class SemanticTrainConfig:
         epochs: passes over the training scenes.
         learning_rate: of Adam.
         decay: `constant` (as the example trains) or `cosine` (falls to 0 over the epochs; ours).
+        class_balance: exponent b by which rare classes count more in the loss: a point by the share
+            of its class in the batch to the power of -b. 0 for none, as the example has it; ours.
         folds: parts that the training scenes are dealt into; a network is trained for each, which
             never sees it. 0 for one network of all scenes.
         checkpoint_every: a checkpoint every so many steps, and at the end of every epoch.
@@ -134,6 +136,7 @@ class SemanticTrainConfig:
     epochs: int = 512
     learning_rate: float = 1e-3
     decay: str = "constant"
+    class_balance: float = 0.0
     folds: int = 0
     checkpoint_every: int = 500
     max_minutes: float = 0.0
@@ -151,4 +154,4 @@ class SemanticTrainConfig:
             self.strategy,
         )
         require(self.checkpoint_every >= 1, "checkpoint_every of at least 1", self.checkpoint_every)
-        require_at_least_0(self, "max_minutes")
+        require_at_least_0(self, "class_balance", "max_minutes")

@@ -87,7 +87,15 @@ class SemanticLearner:
 
 
 class PointLoss(keras.layers.Layer):
-    """Adds the cross entropy of labelled points, their mean over all replicas, as a loss."""
+    """Adds the cross entropy of labelled points, their mean over all replicas, as a loss.
+
+    With `balance` b above 0 a point counts the more, the rarer its class is in the batch: by the
+    class's share of the points to the power of -b.
+    """
+
+    def __init__(self, balance: float = 0.0, **kwargs: Any):
+        super().__init__(**kwargs)
+        self.balance = balance
 
     def call(self, logits: tf.Tensor, sites: tf.Tensor, channels: tf.Tensor) -> tf.Tensor:
         """Adds the loss.
@@ -101,18 +109,24 @@ class PointLoss(keras.layers.Layer):
             The logits.
         """
         labelled = channels >= 0
+        channels = tf.boolean_mask(channels, labelled)
         entropies = tf.nn.sparse_softmax_cross_entropy_with_logits(
-            tf.boolean_mask(channels, labelled),
-            tf.gather(logits, tf.boolean_mask(sites, labelled)),
+            channels, tf.gather(logits, tf.boolean_mask(sites, labelled))
         )
-        count = tf.reduce_sum(tf.cast(labelled, tf.float32))
-        replicas = tf.distribute.get_replica_context()
+        num_classes = logits.shape[1]
+        counts = tf.math.bincount(
+            channels, minlength=num_classes, maxlength=num_classes, dtype=tf.float32
+        )
         num_replicas = 1
+        replicas = tf.distribute.get_replica_context()
         if replicas is not None and replicas.num_replicas_in_sync > 1:
             # Keras takes the mean of what the replicas add.
-            count = replicas.all_reduce(tf.distribute.ReduceOp.SUM, count)
             num_replicas = replicas.num_replicas_in_sync
-        self.add_loss(tf.reduce_sum(entropies) * num_replicas / tf.maximum(count, 1))
+            counts = replicas.all_reduce(tf.distribute.ReduceOp.SUM, counts)
+        weights = tf.where(counts > 0, tf.pow(tf.maximum(counts, 1), -self.balance), 0)
+        total = tf.reduce_sum(counts * weights)
+        weighted = tf.reduce_sum(entropies * tf.gather(weights, channels))
+        self.add_loss(weighted * num_replicas / tf.maximum(total, 1e-6))
         return logits
 
 
@@ -231,7 +245,7 @@ def build_learner(
     with strategy.scope():
         network = build_semantic_network(config)
         points = point_inputs()
-        outputs = PointLoss(name="point_loss")(
+        outputs = PointLoss(train.class_balance, name="point_loss")(
             network.output, sites=points[SITES], channels=points[CHANNELS]
         )
         training_model = keras.Model({**network.input, **points}, outputs)
@@ -280,6 +294,7 @@ def _method(
     method = {
         "train_split": experiment.train_split,
         "decay": experiment.train.decay,
+        "class_balance": experiment.train.class_balance,
         **dataclasses.asdict(description.network),
         **dataclasses.asdict(experiment.data),
         "fold": description.fold,
