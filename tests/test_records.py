@@ -246,6 +246,16 @@ def test_a_flipped_bit_is_found(folder):
         DataFolder(folder).entries("train")
 
 
+def test_a_record_on_another_grid_than_the_index_tells_is_not_given_to_others(folder):
+    folder = DataFolder(folder)
+    entry = folder.entries("train")[0]
+    assert decode_record(folder.record(entry)).grid_shape == entry.grid_shape
+    told = dataclasses.replace(entry, grid_shape=(entry.grid_shape[0] - 1, *entry.grid_shape[1:]))
+    sentence = rf"record at {entry.offset}: expected voxels in the grid \({told.grid_shape[0]}, "
+    with pytest.raises(ValueError, match=sentence):
+        folder.record(told)
+
+
 def test_a_missing_shard_is_found(folder):
     (folder / SHARD).unlink()
     with pytest.raises(

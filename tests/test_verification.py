@@ -184,6 +184,20 @@ def test_a_record_that_cannot_be_parsed_is_told_as_a_changed_shard(data, tmp_pat
     assert latest_step(tmp_path / "run") is None
 
 
+def test_a_voxel_far_away_is_told_before_memory_is_asked_for_it(data, tmp_path, monkeypatch):
+    """Augmentation makes the grid as large as what it holds; here no hash tells of the damage."""
+    entry = DataFolder(data).entries("train")[-1]
+    scene = DataFolder(data).scene(entry)
+    whole = {path.name: records.digest(path) for path in data.iterdir() if path.is_file()}
+    place = (data / entry.shard).read_bytes().index(scene.coordinates.astype("<u2").tobytes())
+    path = change(data, place=place + 1)  # the upper byte of x
+    monkeypatch.setattr(records, "digest", lambda path: whole[path.name])
+    sentence = rf"{path}: record at {entry.offset}: expected voxels in the grid .* found .*; make"
+    experiment = changed(epochs=1, validation_split="", checkpoint_every=500)
+    with eagerly(), pytest.raises(ValueError, match=sentence):
+        run.train(str(data), str(tmp_path / "run"), experiment)
+
+
 def test_a_run_that_is_told_to_wait_learns_the_same(data, tmp_path):
     weights = []
     for hashes in ("beside", "first"):

@@ -14,6 +14,7 @@ index lets scene i be read by its number alone. Where a process was killed while
 split, the folder is read as it was before or as it is after (`mtml_tf/replacing.py`).
 """
 
+import contextlib
 import dataclasses
 import hashlib
 import os
@@ -329,12 +330,19 @@ class DataFolder:
         return [entries[i] for i in np.linspace(0, len(entries) - 1, count).astype(int)]
 
     def record(self, entry: RecordEntry) -> bytes:
-        """Returns the bytes of one record. Raises ValueError where the file ends before."""
-        return _read_record(self.path, entry)
+        """Returns the bytes of one record.
+
+        Raises:
+            ValueError: the file ends before, or the record's grid is another than the index tells:
+                a reader of the bytes might ask for any memory.
+        """
+        data = _read_record(self.path, entry)
+        _check_grid(data, self.path, entry)
+        return data
 
     def scene(self, entry: RecordEntry) -> VoxelScene:
         """Returns one scene. Raises ValueError for bytes that are none, or not of its classes."""
-        return _decode(self.record(entry), self.path, entry, self.classes)
+        return read_scene(self.path, entry, self.classes)
 
     def scenes(self, split: str) -> Iterator[VoxelScene]:
         """Yields the scenes of a split in order."""
@@ -390,6 +398,24 @@ def _decode(
             f"{files.shown(str(error), _SHOWN)}; make the data folder again"
         ) from error
     return scene
+
+
+def _check_grid(data: bytes, data_dir: str | pathlib.Path, entry: RecordEntry) -> None:
+    """Raises ValueError where a record has another grid than the index tells, or voxels beyond."""
+    grid_shape: Any = "other bytes"
+    with contextlib.suppress(DecodeError, ValueError):
+        feature = tf.train.Example.FromString(data).features.feature
+        grid_shape = _only_value("grid_shape", feature["grid_shape"])
+        value = b"".join(feature["coordinates"].bytes_list.value)
+        last = _from_bytes("coordinates", value, "<u2", 3).max(axis=0, initial=0)
+        if grid_shape == entry.grid_shape and (last < grid_shape).all():
+            return
+        grid_shape = f"{grid_shape} and voxels to {tuple(map(int, last))}"
+    raise ValueError(
+        f"{replacing.locate(data_dir, entry.shard)}: record at {entry.offset}: expected voxels in "
+        f"the grid {entry.grid_shape} that {INDEX} tells, found {files.shown(grid_shape)}; make "
+        "the data folder again"
+    )
 
 
 def _read_record(data_dir: str | pathlib.Path, entry: RecordEntry) -> bytes:
