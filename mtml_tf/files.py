@@ -38,9 +38,11 @@ class DiskError(ValueError):
 
     Attributes:
         number: of the system's error.
+        place: what lies on the disk, as far as that is known.
     """
 
     number: int = 0
+    place: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -180,7 +182,10 @@ def disk_fault(error: BaseException) -> int:
 
 @contextlib.contextmanager
 def told_of_disk(path: str | pathlib.Path, then: str = "start again") -> Iterator[None]:
-    """Tells in a sentence, as DiskError, that the disk of what is written within is full or gone.
+    """Tells in a sentence, as DiskError, that a disk is full or gone.
+
+    That is the disk of what is written within, or else of what is read for it, as far as the error
+    tells.
 
     Args:
         path: what is written, for the sentence.
@@ -190,7 +195,7 @@ def told_of_disk(path: str | pathlib.Path, then: str = "start again") -> Iterato
         yield
     except Exception as error:  # TensorFlow's among them, which this module does not know
         if number := disk_fault(error):
-            raise disk_error(path, number, then) from error
+            raise disk_error(_at_fault(path, error, number), number, then) from error
         raise
 
 
@@ -202,8 +207,24 @@ def disk_error(path: str | pathlib.Path, number: int, then: str = "start again")
     elif number == errno.EROFS:
         wrong = "a disk that can be written to, found it read-only; let it be written to"
     error = DiskError(f"{path}: expected {wrong} and {then}")
-    error.number = number
+    error.number, error.place = number, str(path)
     return error
+
+
+def _at_fault(path: str | pathlib.Path, error: BaseException, number: int) -> str:
+    """Returns what to name for an error of a disk while `path` is written."""
+    if isinstance(error, DiskError):
+        named = error.place
+    else:
+        named = str(getattr(error, "filename", None) or "")
+    place, found = os.path.realpath(path), os.path.realpath(named)
+    # What is not in it may lie beside it until it is complete.
+    beside = os.path.join(os.path.dirname(place), f".{os.path.basename(place)}.")
+    if named and not f"{found}/".startswith((f"{place}/", beside)):
+        return named
+    if named or number in (*_DISK_FULL, errno.EROFS):  # which nobody finds who reads
+        return str(path)
+    return f"{path}, or what is read for it"
 
 
 def check_apart(output: str | pathlib.Path, inputs: Iterable[str | pathlib.Path | None]) -> None:

@@ -299,9 +299,28 @@ def test_a_disk_that_is_gone_is_told_of_the_path_that_was_asked_for(number, tmp_
         rf"^{path}: expected a disk that works, found that it fails \({reason}\); mend it or its "
         "mount and start again$"
     )
-    with pytest.raises(files.DiskError, match=sentence), files.writing_file(path):
-        raise OSError(number, os.strerror(number), "something temporary")
+    with (
+        pytest.raises(files.DiskError, match=sentence),
+        files.writing_file(path) as temporary,
+    ):
+        raise OSError(number, os.strerror(number), str(temporary))
     assert names_in(tmp_path) == []
+
+
+def test_a_disk_that_is_gone_beneath_the_input_is_told_of_what_is_read(tmp_path):
+    gone = OSError(errno.EIO, os.strerror(errno.EIO), str(tmp_path / "out.txt"))
+    with (
+        pytest.raises(files.DiskError, match=rf"^{tmp_path}/out\.txt: expected a disk that works"),
+        files.told_of_disk(tmp_path / "out", "go on"),
+        files.told_of_disk(tmp_path / "out" / "a"),
+    ):
+        raise gone
+
+
+def test_where_nothing_tells_which_disk_is_gone_none_is_accused(tmp_path):
+    sentence = f"^{tmp_path}, or what is read for it: expected a disk that works"
+    with pytest.raises(files.DiskError, match=sentence), files.told_of_disk(tmp_path):
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
 
 
 def test_a_disk_that_is_read_only_is_told_so(tmp_path):
@@ -317,7 +336,7 @@ def test_another_machine_that_is_gone_is_no_disk():
 
 
 def test_an_error_of_a_disk_goes_from_process_to_process():
-    error = pickle.loads(pickle.dumps(files.disk_error("a.txt", errno.EIO)))
+    error = pickle.loads(pickle.dumps(files.disk_error("b/a.txt", errno.EIO)))
     assert files.disk_fault(error) == errno.EIO
     sentence = "^b: expected a disk .* and go on$"
     with pytest.raises(files.DiskError, match=sentence), files.told_of_disk("b", "go on"):

@@ -426,16 +426,22 @@ def _read_record(data_dir: str | pathlib.Path, entry: RecordEntry) -> bytes:
             file.seek(min(entry.offset, size))
             data = file.read(min(entry.length, size))
     except OSError as error:
-        raise ValueError(
-            f"{path}: expected a file of records, found: {error.strerror}; make the data folder "
-            "again"
-        ) from error
+        raise _unreadable(path, "a file of records", error) from error
     if len(data) != entry.length:
         raise ValueError(
             f"{path}: expected {entry.length} bytes at {entry.offset}, found {len(data)}; the "
             "file is cut, make the data folder again"
         )
     return data
+
+
+def _unreadable(path: pathlib.Path, expected: str, error: OSError) -> ValueError:
+    """Returns what to raise for a file that can't be read; no DiskError, others may be read."""
+    if number := files.disk_fault(error):
+        return ValueError(str(files.disk_error(path, number, "read it again")))
+    return ValueError(
+        f"{path}: expected {expected}, found: {error.strerror}; make the data folder again"
+    )
 
 
 def _checked_names(shard: dict[str, Any]) -> list[str]:
@@ -507,10 +513,7 @@ def _check_digest(path: pathlib.Path, sha256: str) -> None:
     try:
         found = digest(path)
     except OSError as error:
-        raise ValueError(
-            f"{path}: expected a file that can be read, found: {error.strerror}; make the data "
-            "folder again"
-        ) from error
+        raise _unreadable(path, "a file that can be read", error) from error
     if found != sha256:
         raise ValueError(
             f"{path}: expected the SHA-256 that {MANIFEST} lists, found another; the file has "
