@@ -7,13 +7,14 @@ import shutil
 import numpy as np
 import pytest
 from scenes import CLASSES, give_random_weights
-from training_runs import EXPERIMENT, assert_bit_identical
+from training_runs import EXPERIMENT, assert_bit_identical, weights_of
 
 from mtml_tf.backend import keras, tf
 from mtml_tf.classes import ClassSet
 from mtml_tf.config import NetworkConfig, SegmentConfig, TrainConfig
 from mtml_tf.inference import models
 from mtml_tf.network.voxel_network import VoxelNetwork
+from mtml_tf.training import run_folder
 from mtml_tf.training.building import build, initialise_from, learning_rate, restore, saving
 
 NETWORK = NetworkConfig(input_channels=3, width=1 / 8, dilations=(1, 2), embedding_size=3)
@@ -187,6 +188,56 @@ def test_a_damaged_list_of_checkpoints_loses_none(content, learner, checkpointed
     assert step == 8
     assert_bit_identical(found, checkpointed[1][8])
     assert len(saving(learner, str(tmp_path / "run")).checkpoints) == 2
+
+
+@pytest.mark.parametrize(("damaged", "step"), [("", 8), ("ckpt-8.data-00000-of-00001", 4)])
+def test_checkpoints_without_their_list_are_gone_on_with(
+    damaged, step, learner, checkpointed, tmp_path, caplog
+):
+    folder = tmp_path / "run" / "checkpoints"
+    shutil.copytree(checkpointed[0], tmp_path / "run")
+    remove(folder / "checkpoint")
+    if damaged:
+        cut(folder / damaged)
+    found = restored(learner, tmp_path / "run")
+    assert found[0] == step
+    assert_bit_identical(found[1], checkpointed[1][step])
+    told = f"{folder}/checkpoint: expected a list of the checkpoints beside it, found none; the "
+    assert caplog.messages == [f"{told}newest that is whole is {folder}/ckpt-{step}"]
+    assert run_folder.has_begun(str(tmp_path / "run"))
+    saving(learner, str(tmp_path / "run"))
+    assert (folder / "checkpoint").exists()
+
+
+def test_a_first_checkpoint_that_was_not_written_to_its_end_is_none(
+    learner, checkpointed, tmp_path, caplog
+):
+    """A process was killed as it wrote it: there is no list yet, and nothing to go on from."""
+    folder = tmp_path / "run" / "checkpoints"
+    shutil.copytree(checkpointed[0], tmp_path / "run")
+    for name in ("checkpoint", "ckpt-8.index", "ckpt-8.data-00000-of-00001"):
+        remove(folder / name)
+    cut(folder / "ckpt-4.index")
+    assert restored(learner, tmp_path / "run")[0] == 0
+    assert caplog.messages[0].endswith("found none; none of them is whole")
+    assert saving(learner, str(tmp_path / "run")).latest_checkpoint is None
+
+
+@pytest.mark.parametrize("damage", [cut, flip, remove])
+@pytest.mark.parametrize("file", ["ckpt-8.index", "ckpt-8.data-00000-of-00001"])
+def test_the_last_weights_of_an_unfinished_run_are_those_of_a_whole_checkpoint(
+    file, damage, learner, checkpointed, tmp_path, caplog
+):
+    run_dir = tmp_path / "run"
+    shutil.copytree(checkpointed[0], run_dir)
+    models.write_model_config(run_dir, learner.model.config)
+    assert_bit_identical(weights_of(run_dir, models.LAST), checkpointed[1][8])
+    assert not caplog.records
+    damage(run_dir / "checkpoints" / file)
+    for _ in range(2):
+        assert_bit_identical(weights_of(run_dir, models.LAST), checkpointed[1][4])
+    (warning,) = caplog.messages
+    assert "8: expected a checkpoint" in warning or "the checkpoint of step 8" in warning
 
 
 def test_a_checkpoint_that_was_not_written_to_its_end_is_passed_over(

@@ -1,6 +1,7 @@
 """A trained model: the network with all that is needed to use it, kept in a run folder."""
 
 import dataclasses
+import functools
 import math
 import pathlib
 import re
@@ -41,6 +42,8 @@ __all__ = [
     "find_checkpoints",
     "find_run_folder",
     "find_weights",
+    "has_checkpoints",
+    "is_damage",
     "load_model",
     "read_model_config",
     "write_model_config",
@@ -53,6 +56,8 @@ _LIST, _LISTED = "checkpoint", re.compile(r'^model_checkpoint_path: ".*ckpt-(\d+
 _STEP = re.compile(r"ckpt-(\d+)\.index")
 # What TensorFlow raises for a checkpoint that is damaged or does not fit.
 READ_ERRORS = (tf.errors.OpError, IndexError, AssertionError)
+# Those of them that say nothing of the checkpoint.
+_NOT_DAMAGED = (tf.errors.ResourceExhaustedError, tf.errors.PermissionDeniedError)
 
 
 class Values(NamedTuple):
@@ -185,8 +190,8 @@ def load_model(
 
     Args:
         path: a run folder, or the name of a model that comes with the package (`rooms`).
-        weights: `best` or `last` (the newest checkpoint of a run that has not come to its end);
-            empty takes the best where there is one, then the last.
+        weights: `best` or `last` (the newest whole checkpoint of a run that has not come to its
+            end); empty takes the best where there is one, then the last.
         precision: of activations and products: `float32`, or `bfloat16`, faster where the
             hardware has it and refused where it sums too coarsely.
         execution: `occupied` (compute only where needed) or `dense` (plain Keras), equal values.
@@ -225,34 +230,78 @@ def find_run_folder(path: str | pathlib.Path) -> pathlib.Path:
     return run_dir
 
 
+def is_damage(error: BaseException) -> bool:
+    """Whether what TensorFlow raised as it read a checkpoint tells that it is damaged or another's.
+
+    Otherwise it is memory, rights or the disk that failed.
+    """
+    told = isinstance(error, READ_ERRORS) and not isinstance(error, _NOT_DAMAGED)
+    return told and not files.disk_fault(error)
+
+
+def has_checkpoints(run_dir: str | pathlib.Path) -> bool:
+    """Whether a run has come to a checkpoint, or at least has begun to write one."""
+    folder = pathlib.Path(run_dir, CHECKPOINTS)
+    return (folder / _LIST).exists() or bool(_steps_in(folder))
+
+
 def find_checkpoints(run_dir: str | pathlib.Path) -> list[str]:
     """Returns the paths of a run's checkpoints, newest first, without the ends of their names.
 
     Those beyond the last one on TensorFlow's list are left out: a process was killed as it wrote
-    them. Where the list is damaged, all count.
+    them. Where the list is damaged, all count; where it is missing, all that are whole, for a first
+    one that was not written to its end has no list yet.
 
     Raises:
         ValueError: a list, and no checkpoint.
     """
     folder = pathlib.Path(run_dir, CHECKPOINTS)
-    if not (folder / _LIST).exists():
-        return []
-    found = (_STEP.fullmatch(path.name) for path in folder.glob("*.index"))
-    steps = sorted((int(match[1]) for match in found if match), reverse=True)
-    listed = _LISTED.search(files.read_text(folder / _LIST, errors="replace"))
+    steps, path = _steps_in(folder), folder / _LIST
+    if not path.exists():
+        found = [str(folder / f"ckpt-{step}") for step in steps]
+        whole = [checkpoint for checkpoint in found if _is_whole(checkpoint)]
+        if found:
+            taken = f"the newest that is whole is {whole[0]}" if whole else "none of them is whole"
+            _warn_once(f"{path}: expected a list of the checkpoints beside it, found none; {taken}")
+        return whole
     if not steps:
         raise ValueError(
-            f"{folder / _LIST}: expected the checkpoints that it lists beside it, found none; put "
-            "them back or choose another run folder"
+            f"{path}: expected the checkpoints that it lists beside it, found none; put them back "
+            "or choose another run folder"
         )
+    listed = _LISTED.search(files.read_text(path, errors="replace"))
     if listed and int(listed[1]) not in steps:
-        logging.warning(
-            "%s: expected the checkpoint of step %s that it lists, found none; the newest is that "
-            "of step %d",
-            *(folder / _LIST, listed[1], steps[0]),
+        _warn_once(
+            f"{path}: expected the checkpoint of step {listed[1]} that it lists, found none; the "
+            f"newest is that of step {steps[0]}"
         )
     ended = [step for step in steps if listed and step <= int(listed[1])]
     return [str(folder / f"ckpt-{step}") for step in ended or steps]
+
+
+def _steps_in(folder: pathlib.Path) -> list[int]:
+    """Returns the steps of the checkpoints in a folder, newest first."""
+    found = (_STEP.fullmatch(path.name) for path in folder.glob("*.index"))
+    return sorted((int(match[1]) for match in found if match), reverse=True)
+
+
+def _is_whole(checkpoint: str) -> bool:
+    """Whether a checkpoint can be read, each value of it, as it was written."""
+    try:
+        reader = tf.train.load_checkpoint(checkpoint)
+        for name in reader.get_variable_to_shape_map():
+            reader.get_tensor(name)
+    except READ_ERRORS as error:
+        if not is_damage(error):
+            raise
+        return False
+    return True
+
+
+@functools.cache
+def _warn_once(text: str) -> None:
+    """Logs a warning: once, though a program looks for its checkpoints several times."""
+    logging.warning("%s", text)
 
 
 def find_weights(run_dir: pathlib.Path, weights: str) -> str:
@@ -265,14 +314,20 @@ def find_weights(run_dir: pathlib.Path, weights: str) -> str:
     for name in names:
         if (run_dir / name / "weights.index").is_file():
             return str(run_dir / name / "weights")
-    newest = next(iter(find_checkpoints(run_dir)), None)
-    if newest and weights == LAST:
+    checkpoints = find_checkpoints(run_dir)
+    if checkpoints and weights == LAST:
+        newest = next(filter(_is_whole, checkpoints), checkpoints[0])
+        if newest != checkpoints[0]:
+            _warn_once(
+                f"{checkpoints[0]}: expected a checkpoint of this run, found one that is cut or "
+                f"damaged; takes the one before, {newest}"
+            )
         logging.info("%s: the run has not come to its end; takes its newest checkpoint", newest)
         return newest
     advice = "start the training, which has not reached its first checkpoint"
     if (run_dir / LAST).is_dir():
         advice = "give --weights=last"
-    elif newest:
+    elif checkpoints:
         advice = "give --weights=last, which takes the newest checkpoint of an unfinished run"
     raise ValueError(
         f"{run_dir}: expected trained weights in {' or '.join(names)}, found none; {advice}"

@@ -9,7 +9,6 @@ from typing import Any
 
 from absl import logging
 
-from mtml_tf import files
 from mtml_tf.backend import keras, tf
 from mtml_tf.classes import ClassSet
 from mtml_tf.config import LossConfig, TrainConfig
@@ -21,8 +20,6 @@ from mtml_tf.training import replicas
 from mtml_tf.training.experiment import Experiment
 
 _MOST_CHECKPOINTS = 2
-# What says nothing of a checkpoint that could not be restored.
-_NOT_DAMAGED = (tf.errors.ResourceExhaustedError, tf.errors.PermissionDeniedError)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -159,7 +156,7 @@ def _restore_newest(learner: Learner, paths: Sequence[str]) -> str:
         try:
             learner.checkpoint.restore(path).assert_existing_objects_matched()
         except models.READ_ERRORS as error:
-            if isinstance(error, _NOT_DAMAGED) or files.disk_fault(error):
+            if not models.is_damage(error):
                 raise
             if not before:
                 raise ValueError(

@@ -22,9 +22,10 @@ _LOG_SUFFIXES = (".log", ".txt", ".out", ".err")
 
 def has_begun(run_dir: str) -> bool:
     """Whether a run folder holds something learned: a checkpoint or weights."""
-    path = pathlib.Path(run_dir)
-    learned = (f"{models.CHECKPOINTS}/checkpoint", models.BEST, models.LAST)
-    return any((path / name).exists() for name in learned)
+    has_weights = any(
+        (pathlib.Path(run_dir) / name).exists() for name in (models.BEST, models.LAST)
+    )
+    return has_weights or models.has_checkpoints(run_dir)
 
 
 @contextlib.contextmanager
