@@ -35,6 +35,7 @@ TITLES = {
     "predict": "predict",
     "score": "score",
 }
+IN_THE_NOISE = "0 (noise)"
 VOXEL_SIZE = toy.ToyConfig.voxel_size
 _TOY = toy.ToyConfig(grid_shape=(32, 32, 14), min_objects=3, max_objects=5)
 _KIB, _MB = 1 << 10, 1e6
@@ -137,6 +138,8 @@ def rows_of(costs: dict[int, dict[str, Cost]]) -> list[list[str]]:
 def line_of(costs: dict[int, dict[str, Cost]], scale: float, num_scans: int) -> list[list[str]]:
     """Returns, for each program, what a further scan costs, and so many scans of `scale` times it.
 
+    Where more scans took less time, what they take is lost in the noise, and the row says so.
+
     Args:
         costs: of two numbers of scenes or more; the line goes through the first and the last.
         scale: vertices of one of the many scans, in scans as measured.
@@ -146,10 +149,11 @@ def line_of(costs: dict[int, dict[str, Cost]], scale: float, num_scans: int) -> 
     rows = [["program", "CPU ms a scan", "bytes a scan", "CPU hours", "GB"]]
     for name, title in TITLES.items():
         (first, last), further = (costs[few][name], costs[many][name]), many - few
-        cpu = max(0.0, last.cpu_seconds - first.cpu_seconds) / further
+        cpu = (last.cpu_seconds - first.cpu_seconds) / further
         size = (last.num_bytes - first.num_bytes) / further
         hours, gigabytes = cpu * scale * num_scans / 3600, size * scale * num_scans / 1e9
-        rows.append([title, f"{cpu * 1e3:.2f}", f"{size:,.0f}", f"{hours:.1f}", f"{gigabytes:.1f}"])
+        times = [f"{cpu * 1e3:.2f}", f"{hours:.1f}"] if cpu > 0 else [IN_THE_NOISE] * 2
+        rows.append([title, times[0], f"{size:,.0f}", times[1], f"{gigabytes:.1f}"])
     return rows
 
 

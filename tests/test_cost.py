@@ -73,6 +73,20 @@ def test_the_line_goes_through_the_first_and_the_last():
     assert len(table) == 1 + 3 * len(cost.TITLES)
 
 
+def test_noise_is_called_so():
+    costs = {
+        10: dict.fromkeys(cost.TITLES, Cost(9, 5.0, 100, 1_000)),
+        110: dict.fromkeys(cost.TITLES, Cost(9, 4.9, 110, 1_000)),
+    }
+    assert cost.line_of(costs, 36.0, 100_000)[1] == [
+        "prepare",
+        "0 (noise)",
+        "0",
+        "0 (noise)",
+        "0.0",
+    ]
+
+
 def test_one_number_of_scenes_makes_no_line(tmp_path):
     command = ["-m", "experiments.cost", "--num_scenes=3", f"--work_dir={tmp_path / 'work'}"]
     result = cost.subprocess.run([sys.executable, *command], capture_output=True, text=True)
