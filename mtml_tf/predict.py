@@ -80,7 +80,8 @@ flags.DEFINE_float(
 flags.DEFINE_integer(
     "views",
     1,
-    "At how many turns about the vertical axis the network sees a scan; as many times as long.",
+    "At how many turns about the vertical axis the network sees a scan; its part takes as many "
+    "times as long.",
     lower_bound=1,
 )
 flags.DEFINE_bool("extras", True, "For a scan: a coloured PLY, a summary (JSON), a page (HTML).")

@@ -89,7 +89,7 @@ def predict_views(scene: Scene, voxel_scene: VoxelScene, model: Model, num_views
         scene: the scan, in metres and z up.
         voxel_scene: its M voxels.
         model: a trained model.
-        num_views: how many turns; it takes as many times as long.
+        num_views: how many turns; the network takes as many times as long.
 
     Returns:
         Of one view, what the network gives. Of several, as embedding float32 [M, num_views * E],
