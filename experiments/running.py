@@ -250,4 +250,9 @@ def write_table(folder: pathlib.Path, name: str, text: str, rows: Sequence[Seque
 def encode_markdown(rows: Sequence[Sequence[str]]) -> str:
     """Returns rows as a Markdown table; the first one is the header."""
     rule = ["---", *["---:"] * (len(rows[0]) - 1)]
-    return "\n".join(f"| {' | '.join(row)} |" for row in [rows[0], rule, *rows[1:]])
+    return "\n".join(map(encode_row, [rows[0], rule, *rows[1:]]))
+
+
+def encode_row(row: Sequence[str]) -> str:
+    """Returns a row of `encode_markdown`, for tables that grow as they are measured."""
+    return f"| {' | '.join(row)} |"

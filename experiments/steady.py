@@ -2,7 +2,8 @@
 
 A tiny network takes training steps, predicts scenes and scores them, thousands of each in one
 process, on grids that differ. Resident memory should be the same after the first quarter and at the
-end, and the network traced once for training and once for prediction.
+end, and the network traced once for training and once for prediction. A row of the table appears
+when its part is done.
 """
 
 import itertools
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from absl import flags
 
-from experiments.running import encode_markdown
+from experiments.running import encode_markdown, encode_row
 from mtml_tf import program
 from mtml_tf.config import DataConfig, LossConfig, NetworkConfig, TrainConfig
 
@@ -25,22 +26,40 @@ if TYPE_CHECKING:
 
 FLAGS = flags.FLAGS
 
-_MIB = 1 << 20
+_KIB, _MIB = 1 << 10, 1 << 20
 
 
 class Marks:
-    """Resident memory after a quarter, a half and all of so many calls, MiB."""
+    """Resident memory after a quarter, a half and all of so many calls.
+
+    Attributes:
+        values: MiB, of the marks that have come.
+        peak: the most of the process so far, MiB.
+    """
 
     def __init__(self, count: int):
-        self.values: list[str] = []
-        self._done, self._marks = 0, {count // 4, count // 2, count}
+        self.values: list[float] = []
+        self.peak = 0.0
+        self._done, self._marks = 0, marks_of(count)
 
     def done(self) -> None:
         """Tells that one more call is done."""
         self._done += 1
         if self._done in self._marks:
             pages = int(pathlib.Path("/proc/self/statm").read_text().split()[1])
-            self.values.append(f"{pages * resource.getpagesize() / _MIB:.0f}")
+            self.values.append(pages * resource.getpagesize() / _MIB)
+            self.peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _KIB / _MIB
+
+    def row(self, title: str, traces: str) -> list[str]:
+        """Returns a row of the table, with what came after the first mark as growth."""
+        memory = [f"{value:.0f}" for value in self.values]
+        growth = self.values[-1] - self.values[0]
+        return [title, *memory, f"{growth:+.0f}", f"{self.peak:.0f}", traces]
+
+
+def marks_of(count: int) -> list[int]:
+    """Returns after how many of so many calls memory is read."""
+    return [count // 4, count // 2, count]
 
 
 def train(folder: "DataFolder", split: str, count: int) -> tuple["Model", Marks, int]:
@@ -119,20 +138,13 @@ def main() -> None:
     from mtml_tf.data.records import DataFolder
 
     folder, split, count = DataFolder(FLAGS.data_dir), FLAGS.split, FLAGS.count
-    model, training, steps_traced = train(folder, split, count)
-    prediction, traced = predict(model, folder, split, count)
-    scoring = score(model, folder, split, count)
-    heads = [
-        "resident memory, MiB",
-        *(f"after {n}" for n in (count // 4, count // 2, count)),
-        "traces",
-    ]
-    rows = [
-        ["training steps", *training.values, str(steps_traced)],
-        ["scenes predicted", *prediction.values, str(traced)],
-        ["scenes scored", *scoring.values, "-"],
-    ]
-    print(encode_markdown([heads, *rows]))
+    heads = ["resident memory, MiB", *(f"after {n:,}" for n in marks_of(count))]
+    print(encode_markdown([[*heads, "growth", "peak", "traces"]]), flush=True)
+    model, marks, traced = train(folder, split, count)
+    print(encode_row(marks.row("training steps", str(traced))), flush=True)
+    marks, traced = predict(model, folder, split, count)
+    print(encode_row(marks.row("scenes predicted", str(traced))), flush=True)
+    print(encode_row(score(model, folder, split, count).row("scenes scored", "-")), flush=True)
 
 
 if __name__ == "__main__":
