@@ -89,7 +89,7 @@ def train(folder: "DataFolder", split: str, count: int) -> tuple["Model", Marks,
         split,
         NetworkConfig(width=1 / 16, dilations=(1, 2)),
         LossConfig(),
-        DataConfig(),
+        DataConfig(batch_size=1),  # so that each step has a grid of its own
         TrainConfig(),
         {"min_voxels": 4},
     )
