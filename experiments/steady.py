@@ -1,15 +1,16 @@
-"""Whether long runs keep their memory: `python -m experiments.steady --data_dir=data/toy`
+"""Whether long runs keep their memory: `python -m experiments.steady`
 
 A tiny network takes training steps, predicts scenes and scores them, thousands of each in one
-process, on grids that differ. Resident memory should be the same after the first quarter and at the
-end, and the network traced once for training and once for prediction. A row of the table appears
-when its part is done.
+process, on small toy scenes whose grids differ. Resident memory should be the same after the first
+quarter and at the end, and the network traced once for training and once for prediction. A row of
+the table appears when its part is done.
 """
 
 import functools
 import itertools
 import pathlib
 import resource
+import tempfile
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,7 @@ from absl import flags
 from experiments.running import encode_markdown, encode_row
 from mtml_tf import program
 from mtml_tf.config import DataConfig, LossConfig, NetworkConfig, TrainConfig
+from mtml_tf.scans import toy
 
 if TYPE_CHECKING:
     from mtml_tf.data.records import DataFolder
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
 FLAGS = flags.FLAGS
 
 _KIB, _MIB = 1 << 10, 1 << 20
+_SIZES = range(32, 44, 2)  # of grids along x and y
 
 
 class Marks:
@@ -58,6 +61,21 @@ class Marks:
         return [title, *memory, f"{growth:+.0f}", f"{self.peak:.0f}", traces]
 
 
+def make_scenes(path: pathlib.Path) -> "DataFolder":
+    """Writes a data folder with a split `train` of toy scenes of all the grids."""
+    from mtml_tf.data.records import DataFolder
+    from mtml_tf.data.writing import write_data_folder
+    from mtml_tf.scoring.ground_truth import ground_truth_ids
+
+    scenes = (
+        toy.make_toy_scene(f"toy_{number}", (number,), toy.ToyConfig((*sizes, 14), 3, 5))
+        for number, sizes in enumerate(itertools.product(_SIZES, _SIZES))
+    )
+    with_truth = ((scene, ground_truth_ids(scene, toy.TOY_CLASSES)) for scene in scenes)
+    write_data_folder(path, toy.TOY_CLASSES, {"train": with_truth})
+    return DataFolder(path)
+
+
 def marks_of(count: int) -> list[int]:
     """Returns after how many of so many calls memory is read."""
     return [count // 4, count // 2, count]
@@ -73,7 +91,7 @@ def train(folder: "DataFolder", split: str, count: int) -> tuple["Model", Marks,
         split,
         NetworkConfig(width=1 / 16, dilations=(1, 2)),
         LossConfig(),
-        DataConfig(),
+        DataConfig(batch_size=1),  # so that each step has a grid of its own
         TrainConfig(),
         {"min_voxels": 4},
     )
@@ -131,23 +149,22 @@ def _again(folder: "DataFolder", split: str) -> Iterator[Any]:
 
 def define_flags() -> None:
     """Defines the flags; here, so that other code can import this module beside its like."""
-    flags.DEFINE_string("data_dir", "data/toy", "Data folder.")
-    flags.DEFINE_string("split", "train", "One of its splits, with ground truth.")
     flags.DEFINE_integer("count", 2000, "Steps, predictions and scorings.", lower_bound=4)
 
 
 def main() -> None:
     """Reads the flags, measures and prints."""
-    from mtml_tf.data.records import DataFolder
-
-    folder, split, count = DataFolder(FLAGS.data_dir), FLAGS.split, FLAGS.count
+    count = FLAGS.count
     heads = ["resident memory, MiB", *(f"after {n:,}" for n in marks_of(count))]
     print(encode_markdown([[*heads, "growth", "peak", "traces"]]), flush=True)
-    model, marks, traced = train(folder, split, count)
-    print(encode_row(marks.row("training steps", str(traced))), flush=True)
-    marks, traced = predict(model, folder, split, count)
-    print(encode_row(marks.row("scenes predicted", str(traced))), flush=True)
-    print(encode_row(score(model, folder, split, count).row("scenes scored", "-")), flush=True)
+    with tempfile.TemporaryDirectory() as path:
+        folder = make_scenes(pathlib.Path(path) / "data")
+        model, marks, traced = train(folder, "train", count)
+        print(encode_row(marks.row("training steps", str(traced))), flush=True)
+        marks, traced = predict(model, folder, "train", count)
+        print(encode_row(marks.row("scenes predicted", str(traced))), flush=True)
+        marks = score(model, folder, "train", count)
+        print(encode_row(marks.row("scenes scored", "-")), flush=True)
 
 
 if __name__ == "__main__":

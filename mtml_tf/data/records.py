@@ -403,10 +403,10 @@ def _decode(
 def _check_grid(data: bytes, data_dir: str | pathlib.Path, entry: RecordEntry) -> None:
     """Raises ValueError where a record has another grid than the index tells, or voxels beyond."""
     grid_shape: Any = "other bytes"
-    with contextlib.suppress(DecodeError, ValueError, TypeError):
+    with contextlib.suppress(DecodeError, ValueError):
         feature = tf.train.Example.FromString(data).features.feature
         grid_shape = _only_value("grid_shape", feature["grid_shape"])
-        value = _only_value("coordinates", feature["coordinates"])
+        value = b"".join(feature["coordinates"].bytes_list.value)
         last = _from_bytes("coordinates", value, "<u2", 3).max(axis=0, initial=0)
         if grid_shape == entry.grid_shape and (last < grid_shape).all():
             return
