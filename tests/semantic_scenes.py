@@ -6,10 +6,10 @@ import numpy as np
 
 from mtml_tf import files
 from mtml_tf.classes import ClassSet
+from mtml_tf.inference.models import LAST, write_weights_of
 from mtml_tf.scans.prepared import Source
 from mtml_tf.scans.scan import write_scan
 from mtml_tf.scene import Scene
-from mtml_tf.inference.models import LAST, write_weights_of
 from mtml_tf.semantic.config import SemanticDataConfig, SemanticNetworkConfig, SemanticTrainConfig
 from mtml_tf.semantic.models import SemanticDescription, SemanticModel, write_description
 from mtml_tf.semantic.network import build_semantic_network

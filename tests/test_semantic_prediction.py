@@ -128,7 +128,7 @@ def test_a_model_that_is_not_there_is_told_with_those_that_are(tmp_path, monkeyp
     monkeypatch.setattr("mtml_tf.inference.shipped.SHIPPED", tmp_path)
     for name in ("red", "blue"):
         models.write_description(tmp_path / name, models.SemanticDescription(NETWORK, CLASSES))
-    with pytest.raises(ValueError, match="models that come with the package are blue, red$"):
+    with pytest.raises(ValueError, match=r"models that come with the package are blue, red$"):
         models.find_run_folders("nosuch")
     assert models.find_run_folders("red") == [tmp_path / "red"]
     (tmp_path / "empty").mkdir()

@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 from semantic_scenes import NETWORK, experiment, write_points
-from training_runs import assert_bit_identical, eagerly, latest_step, logged_values
+from training_runs import assert_bit_identical, eagerly, latest_step
 
 from mtml_tf.backend import keras, tf
 from mtml_tf.semantic.batches import CHANNELS, SITES, scenes_of_step, training_batch
@@ -14,7 +14,7 @@ from mtml_tf.semantic.point_folder import PointFolder
 from mtml_tf.semantic.training import build_learner, train_semantic
 from mtml_tf.training.stopping import Stopping
 
-EXPERIMENT = experiment(12, learning_rate=0.02)
+EXPERIMENT = experiment(2)
 
 
 @pytest.fixture(name="data_dir", scope="module")
@@ -42,18 +42,11 @@ def test_the_loss_is_the_mean_over_the_labelled_points(data_dir):
 
 @pytest.fixture(name="whole", scope="module")
 def _whole(data_dir, tmp_path_factory):
-    """A run that came to its end in one go, and what it said."""
-    run_dir, said = tmp_path_factory.mktemp("runs") / "whole", []
+    """A run that came to its end in one go."""
+    run_dir = tmp_path_factory.mktemp("runs") / "whole"
     with eagerly():
-        train_semantic(data_dir, str(run_dir), EXPERIMENT, report=said.append)
-    return run_dir, said
-
-
-def test_a_network_learns_what_a_box_is(whole):
-    run_dir, said = whole
-    assert said == [f"{run_dir}: 24 steps done, weights in {run_dir}/last"]
-    losses = logged_values(run_dir, "epoch_loss", "")
-    assert losses[-1] < 0.2 < losses[0]
+        train_semantic(data_dir, str(run_dir), EXPERIMENT)
+    return run_dir
 
 
 def test_a_run_that_was_stopped_ends_with_the_weights_of_one_that_was_not(
@@ -72,14 +65,14 @@ def test_a_run_that_was_stopped_ends_with_the_weights_of_one_that_was_not(
     assert latest_step(tmp_path) == 1
     with eagerly():
         train_semantic(data_dir, str(tmp_path), EXPERIMENT)
-    assert_bit_identical(weights_of(tmp_path), weights_of(whole[0]))
+    assert_bit_identical(weights_of(tmp_path), weights_of(whole))
 
 
 def test_each_fold_is_kept_from_one_network_that_starts_with_given_weights(
     data_dir, whole, tmp_path
 ):
     names = PointFolder(data_dir).names("train")
-    still = experiment(1, folds=2, init_from=str(whole[0]), learning_rate=1e-12)
+    still = experiment(1, folds=2, init_from=str(whole), learning_rate=1e-12)
     with eagerly():
         trained = train_semantic(data_dir, str(tmp_path), still)
     folders = find_run_folders(tmp_path)
@@ -89,7 +82,7 @@ def test_each_fold_is_kept_from_one_network_that_starts_with_given_weights(
     assert [one.fold for one in described] == [1, 2]
     assert sorted(described[0].unseen + described[1].unseen) == sorted(names)
     assert len(described[0].unseen) == len(described[1].unseen)
-    given = load_semantic_model(whole[0]).network.trainable_variables
+    given = load_semantic_model(whole).network.trainable_variables
     for model in trained:
         for ours, theirs in zip(model.network.trainable_variables, given, strict=True):
             np.testing.assert_allclose(ours, theirs, atol=1e-9)
@@ -104,7 +97,7 @@ def test_each_fold_is_kept_from_one_network_that_starts_with_given_weights(
 )
 def test_a_run_goes_on_by_its_own_method_only(data_dir, whole, changed, found):
     with pytest.raises(ValueError, match=found):
-        train_semantic(data_dir, str(whole[0]), experiment(2, **changed))
+        train_semantic(data_dir, str(whole), experiment(2, **changed))
 
 
 def test_too_many_folds_and_no_such_split_are_told(data_dir, tmp_path):
@@ -114,5 +107,3 @@ def test_too_many_folds_and_no_such_split_are_told(data_dir, tmp_path):
     with pytest.raises(ValueError, match="expected a split 'test'"):
         train_semantic(data_dir, str(tmp_path / "run"), other)
     assert not (tmp_path / "run").exists()
-
-
