@@ -4,6 +4,7 @@ import dataclasses
 
 import numpy as np
 import pytest
+from semantic_scenes import BOX, NETWORK, box_scan, write_points
 
 from mtml_tf.data.pipeline import Share
 from mtml_tf.semantic.batches import (
@@ -18,7 +19,6 @@ from mtml_tf.semantic.config import SemanticDataConfig
 from mtml_tf.semantic.point_folder import PointFolder
 from mtml_tf.semantic.points import point_scene
 from mtml_tf.semantic.views import view_for_prediction
-from tests.semantic_scenes import BOX, NETWORK, box_scan, write_points
 
 DATA = SemanticDataConfig(batch_size=2)
 

@@ -30,7 +30,10 @@ CONTRACT = {
 }
 NUMERIC = {"scans", "scannet", "rooms", "segmentation", "scoring", "drawing"}
 LEARNING = {"data", "network", "training", "inference", "semantic"}
-PROGRAMS = {"train", "predict", "evaluate", "evaluate_semantic", "export"}
+PROGRAMS = {
+    *("train", "predict", "evaluate", "export"),
+    *("train_semantic", "predict_semantic", "evaluate_semantic", "export_semantic"),
+}
 LAYERS = [CONTRACT, NUMERIC, LEARNING, PROGRAMS]
 TENSORFLOW = {"tensorflow", "keras", "tf_keras", "tensorflow_addons", "tensorboard"}
 BACKEND = "mtml_tf.backend"

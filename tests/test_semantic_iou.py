@@ -41,11 +41,29 @@ def test_what_is_predicted_and_no_class_is_a_miss():
     assert table.overall_accuracy == 1 / 6
 
 
-def test_a_class_without_true_vertices_is_no_part_of_the_mean():
-    table = table_of([2, 2, 9, 9], [2, 2, 9, 5])
-    np.testing.assert_array_equal(table.iou, [1, np.nan, 0.5])
+def test_a_class_that_is_neither_true_nor_predicted_is_no_part_of_the_mean():
+    table = table_of([2, 2, 9, 9, 0], [2, 2, 9, 2, 5])  # predicted where nothing is labelled
+    np.testing.assert_array_equal(table.iou, [2 / 3, np.nan, 0.5])
     np.testing.assert_array_equal(table.accuracy, [1, np.nan, 0.5])
-    assert (table.mean_iou, table.mean_accuracy, table.overall_accuracy) == (0.75, 0.75, 0.75)
+    assert table.mean_iou == table.mean_iou_of_occurring == pytest.approx(7 / 12)
+    assert (table.mean_accuracy, table.overall_accuracy) == (0.75, 0.75)
+
+
+def test_a_class_that_is_predicted_and_never_true_has_an_iou_of_0():
+    table = table_of([2, 2, 9, 9], [2, 2, 9, 5])
+    np.testing.assert_array_equal(table.iou, [1, 0, 0.5])
+    np.testing.assert_array_equal(table.accuracy, [1, np.nan, 0.5])
+    assert (table.mean_iou, table.mean_iou_of_occurring) == (0.5, 0.75)
+    assert (table.mean_accuracy, table.overall_accuracy) == (0.75, 0.75)
+    assert table.encode_text() == (
+        "class                  IoU  accuracy\n"
+        "floor                1.000     1.000\n"
+        "cup                  0.000       nan\n"
+        "box                  0.500     0.500\n"
+        "average              0.500     0.750\n"
+        "all vertices                   0.750\n"
+        "classes that occur   0.750     0.750\n"
+    )
 
 
 @pytest.mark.parametrize("true_ids", [[], [0, 0, 7]])
@@ -83,7 +101,8 @@ def by_loop(true_ids, predicted_ids, class_ids):
         hits = confusion[class_id, class_id]
         misses = sum(n for (a, b), n in confusion.items() if a == class_id and b != class_id)
         false = sum(n for (a, b), n in confusion.items() if a != class_id and b == class_id)
-        yield hits / (hits + misses + false) if hits + misses else math.nan
+        union = hits + misses + false
+        yield hits / union if union else math.nan
 
 
 @hypothesis.given(

@@ -37,7 +37,7 @@ def test_opposite_columns_name_one_another():
 
 @pytest.mark.parametrize("shift", [0, -5])
 def test_children_lie_within_their_coarser_site(shift):
-    sites = random_sites(2) + (0, shift, shift, shift)
+    sites = random_sites(2) + np.array([0, shift, shift, shift])
     fine, coarse = build_levels(sites, 2)
     halves, _ = unique_sites(sites // (1, 2, 2, 2))
     assert coarse.num_sites == len(halves) == len(fine.children)
@@ -54,7 +54,7 @@ def test_children_lie_within_their_coarser_site(shift):
 def test_levels_are_the_same_wherever_the_scene_lies():
     sites = random_sites(3)
     for level, moved in zip(
-        build_levels(sites, 3), build_levels(sites + (0, 8, -16, 24), 3), strict=True
+        build_levels(sites, 3), build_levels(sites + np.array([0, 8, -16, 24]), 3), strict=True
     ):
         np.testing.assert_array_equal(level.neighbours, moved.neighbours)
 

@@ -4,11 +4,11 @@ import dataclasses
 
 import numpy as np
 import pytest
+from semantic_scenes import NETWORK, box_scan
 
 from mtml_tf.semantic.config import SemanticDataConfig
 from mtml_tf.semantic.points import point_scene
 from mtml_tf.semantic.views import point_features, view_for_prediction, view_for_training
-from tests.semantic_scenes import NETWORK, box_scan
 
 STILL = SemanticDataConfig(
     batch_size=1, distortion=0, mirror=False, rotation=False, color_shift=0, color_gain=0

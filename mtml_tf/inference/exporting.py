@@ -51,7 +51,7 @@ from mtml_tf.network.voxel_network import VoxelNetwork, network_inputs
 OCCUPIED, OCCUPIED_FEATURES, DENSE = "occupied", "occupied_features", "dense"
 DESCRIPTION = "description"
 # A folder of versions, of which a server takes the highest.
-_VERSION_FOLDER = "1"
+VERSION_FOLDER = "1"
 _GRAPH_FILE = "saved_model.pb"
 _CLASSES_FILE, _CONFIG_FILE, _ONNX_FILE = "classes.csv", "model.json", "model.onnx"
 # Checked with tf2onnx 1.17, onnx 1.17 and onnxruntime 1.32.
@@ -63,7 +63,7 @@ def _is_exported(path: pathlib.Path) -> bool:
     return path.name in names or path.parent.name in ("assets", "variables")
 
 
-_EXPORTED = files.FolderKind("an exported model", _GRAPH_FILE, _is_exported)
+EXPORTED = files.FolderKind("an exported model", _GRAPH_FILE, _is_exported)
 
 Outputs = dict[str, tf.Tensor]
 Network = Callable[[dict[str, tf.Tensor]], Outputs]
@@ -90,12 +90,12 @@ def write_saved_model(
         ValueError: it exists and `overwrite` is False, or can't be written.
         ImportError: `with_onnx` without tf2onnx.
     """
-    path = pathlib.Path(output_dir) / _VERSION_FOLDER
+    path = pathlib.Path(output_dir) / VERSION_FOLDER
     tf2onnx = _import_tf2onnx() if with_onnx else None
     with (
-        files.writing_folder(path, overwrite, _EXPORTED) as folder,
+        files.writing_folder(path, overwrite, EXPORTED) as folder,
         tempfile.TemporaryDirectory() as assets,
-        _quiet(),
+        quiet(),
     ):
         module, signatures = _exported(model, pathlib.Path(assets))
         tf.saved_model.save(module, str(folder), signatures)
@@ -357,7 +357,7 @@ def _import_tf2onnx() -> Any:
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Keeps back what TensorFlow logs about every step of saving."""
     verbosity = logging.get_verbosity()
     logging.set_verbosity(logging.WARNING)

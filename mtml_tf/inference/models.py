@@ -201,7 +201,7 @@ def read_weights_into(network: keras.Model, path: str, description: str) -> None
     try:
         restored = tf.train.Checkpoint(network=network).read(path)
         restored.assert_existing_objects_matched().expect_partial()
-    except READ_ERRORS as error:
+    except (*READ_ERRORS, ValueError) as error:  # the last where shapes differ
         raise ValueError(
             f"{path}: expected the weights of the network in {description}, found a file "
             "that is cut or another network's; train again or give the other --weights"

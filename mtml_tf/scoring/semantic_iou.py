@@ -34,22 +34,30 @@ class IouTable:
     def iou(self) -> Array:
         """float64 [C] in [0, 1]: true positives by all that are true, predicted or both.
 
-        NaN for a class without true vertices. Official program: 0 where such a class is
-        predicted; we: NaN, as in the table of instances. It is the same where all classes occur.
+        As in the official program, 0 for a class that is predicted at labelled vertices and has no
+        true ones, and NaN for a class that has neither.
         """
-        hits, true = self._hits(), self.confusion.sum(axis=1)
-        predicted = self.confusion[:, :-1].sum(axis=0)
-        return _share(hits, np.where(true, true + predicted - hits, 0))
+        hits, predicted = self._hits(), self.confusion[:, :-1].sum(axis=0)
+        return _share(hits, self._true() + predicted - hits)
 
     @property
     def accuracy(self) -> Array:
         """float64 [C] in [0, 1]: the share of a class's true vertices that was found; or NaN."""
-        return _share(self._hits(), self.confusion.sum(axis=1))
+        return _share(self._hits(), self._true())
 
     @property
     def mean_iou(self) -> float:
-        """Mean over the classes that have true vertices; NaN where none has."""
+        """Mean over the classes that are true or predicted anywhere; NaN where none is."""
         return _nan_mean(self.iou)
+
+    @property
+    def mean_iou_of_occurring(self) -> float:
+        """Mean over the classes that have true vertices; NaN where none has.
+
+        Not in the official program: for data that lack classes, of which a single vertex that is
+        predicted would count as much as a class that occurs.
+        """
+        return _nan_mean(self.iou[self._true() > 0])
 
     @property
     def mean_accuracy(self) -> float:
@@ -62,13 +70,21 @@ class IouTable:
         return float(_share(self._hits().sum(), self.confusion.sum()))
 
     def encode_text(self) -> str:
-        """Returns an aligned table with an average row, and the accuracy over all vertices."""
+        """Returns an aligned table with an average row, and the accuracy over all vertices.
+
+        Where classes without true vertices are predicted, a last row has the average without them.
+        """
         rows = [*self._rows(), ("average", self.mean_iou, self.mean_accuracy)]
-        width = max(len("all vertices"), *(len(row[0]) for row in rows))
-        lines = [f"{'class':<{width}}  {'IoU':>6}  accuracy"]
-        lines += [f"{name:<{width}}  {iou:6.3f}  {accuracy:8.3f}" for name, iou, accuracy in rows]
-        lines += [f"{'all vertices':<{width}}  {'':6}  {self.overall_accuracy:8.3f}"]
-        return "\n".join(lines) + "\n"
+        lines = [(name, f"{iou:.3f}", f"{accuracy:.3f}") for name, iou, accuracy in rows]
+        lines += [("all vertices", "", f"{self.overall_accuracy:.3f}")]
+        of_occurring = self.mean_iou_of_occurring
+        if not np.array_equal(of_occurring, self.mean_iou, equal_nan=True):
+            lines += [("classes that occur", f"{of_occurring:.3f}", f"{self.mean_accuracy:.3f}")]
+        width = max(len(name) for name, _, _ in lines)
+        return "".join(
+            f"{name:<{width}}  {iou:>6}  {accuracy:>8}\n"
+            for name, iou, accuracy in [("class", "IoU", "accuracy"), *lines]
+        )
 
     def encode_csv(self) -> str:
         """Returns one row a class, in full precision, no average."""
@@ -81,6 +97,9 @@ class IouTable:
 
     def _hits(self) -> Array:
         return np.diagonal(self.confusion)
+
+    def _true(self) -> Array:
+        return self.confusion.sum(axis=1)
 
     def _rows(self) -> list[tuple[str, float, float]]:
         return list(zip(self.names, self.iou.tolist(), self.accuracy.tolist(), strict=True))

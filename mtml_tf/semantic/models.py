@@ -30,12 +30,22 @@ class SemanticDescription:
         classes: what it tells, in the order of its outputs.
         fold: number of the fold that it never saw, from 1; 0 where there are none.
         unseen: names of the training scenes of that fold.
+
+    Raises:
+        ValueError: a network that tells another number of classes.
     """
 
     network: SemanticNetworkConfig
     classes: ClassSet
     fold: int = 0
     unseen: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.network.num_classes != len(self.classes):
+            raise ValueError(
+                f"expected a network of {len(self.classes)} classes, found one of "
+                f"{self.network.num_classes}"
+            )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -113,8 +123,13 @@ def load_semantic_model(run_dir: str | pathlib.Path) -> SemanticModel:
 
 def write_description(run_dir: str | pathlib.Path, description: SemanticDescription) -> None:
     """Writes `semantic.json` of a run folder."""
-    text = json.dumps(dataclasses.asdict(description), indent=1) + "\n"
+    text = encode_description(description)
     files.write_text(pathlib.Path(run_dir) / DESCRIPTION, text, overwrite=True)
+
+
+def encode_description(description: SemanticDescription) -> str:
+    """Returns the content of `semantic.json`."""
+    return json.dumps(dataclasses.asdict(description), indent=1) + "\n"
 
 
 def read_description(run_dir: str | pathlib.Path) -> SemanticDescription:

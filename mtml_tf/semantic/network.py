@@ -32,8 +32,6 @@ from mtml_tf.semantic import sparse_conv
 from mtml_tf.semantic.config import SemanticNetworkConfig
 from mtml_tf.semantic.tables import CORNERS, OFFSETS, Level
 
-Tensor = tf.Tensor
-
 # As the library has them; of the running averages 0.9 is kept.
 _EPSILON, _MOMENTUM = 1e-4, 0.9
 
@@ -71,7 +69,7 @@ def network_inputs(config: SemanticNetworkConfig) -> dict[str, Any]:
 
 def table_inputs(levels: Sequence[Level]) -> dict[str, Any]:
     """Returns the network's inputs but for the features: the tables of its levels, by name."""
-    inputs = {}
+    inputs: dict[str, Any] = {}
     for number, level in enumerate(levels, start=1):
         inputs[f"neighbours_{number}"] = level.neighbours
         if level.children is not None:
@@ -80,7 +78,9 @@ def table_inputs(levels: Sequence[Level]) -> dict[str, Any]:
     return inputs
 
 
-def _levels(x: Tensor, inputs: dict[str, Tensor], config: SemanticNetworkConfig, level: int) -> Any:
+def _levels(
+    x: tf.Tensor, inputs: dict[str, tf.Tensor], config: SemanticNetworkConfig, level: int
+) -> Any:
     """Applies a level and all coarser ones; takes and gives [S_l, l m]."""
     neighbours, planes = inputs[f"neighbours_{level}"], level * config.planes
     for number in range(config.block_reps):
@@ -99,7 +99,9 @@ def _levels(x: Tensor, inputs: dict[str, Tensor], config: SemanticNetworkConfig,
     return x
 
 
-def _block(x: Tensor, neighbours: Tensor, planes: int, residual: bool, name: str) -> Tensor:
+def _block(
+    x: tf.Tensor, neighbours: tf.Tensor, planes: int, residual: bool, name: str
+) -> tf.Tensor:
     if not residual:
         return SubmanifoldConv(planes, name=name)([_normed(x, name), neighbours])
     shortcut = x
@@ -111,7 +113,7 @@ def _block(x: Tensor, neighbours: Tensor, planes: int, residual: bool, name: str
     return keras.layers.Add(name=f"{name}_sum")([shortcut, x])
 
 
-def _normed(x: Tensor, name: str) -> Tensor:
+def _normed(x: tf.Tensor, name: str) -> tf.Tensor:
     """Returns batch normalisation over the sites of all replicas, and ReLU."""
     norm = keras.layers.BatchNormalization(
         momentum=_MOMENTUM, epsilon=_EPSILON, synchronized=True, name=f"{name}_norm"
@@ -148,7 +150,7 @@ class SubmanifoldConv(_SparseConv):
 
     offsets = OFFSETS
 
-    def call(self, inputs: Sequence[Tensor]) -> Tensor:  # noqa: D102
+    def call(self, inputs: Sequence[tf.Tensor]) -> tf.Tensor:  # noqa: D102
         rows, neighbours = inputs
         return sparse_conv.submanifold_conv(rows, self.kernel, neighbours)
 
@@ -158,7 +160,7 @@ class StridedConv(_SparseConv):
 
     offsets = CORNERS
 
-    def call(self, inputs: Sequence[Tensor]) -> Tensor:  # noqa: D102
+    def call(self, inputs: Sequence[tf.Tensor]) -> tf.Tensor:  # noqa: D102
         rows, children, places = inputs
         return sparse_conv.strided_conv(rows, self.kernel, children, places)
 
@@ -168,6 +170,6 @@ class InverseConv(_SparseConv):
 
     offsets = CORNERS
 
-    def call(self, inputs: Sequence[Tensor]) -> Tensor:  # noqa: D102
+    def call(self, inputs: Sequence[tf.Tensor]) -> tf.Tensor:  # noqa: D102
         rows, children, places = inputs
         return sparse_conv.inverse_conv(rows, self.kernel, children, places)

@@ -9,6 +9,7 @@ import dataclasses
 import functools
 import io
 import json
+import os
 import pathlib
 from collections.abc import Sequence
 from typing import Any
@@ -33,6 +34,14 @@ IDS, PROBABILITIES = "ids", "probabilities"
 WRITTEN = {IDS: ".txt", PROBABILITIES: ".npy"}
 
 
+def _is_predicted(path: pathlib.Path) -> bool:
+    # `.<name>.<random>` is left of a process that was killed.
+    return path.name == SETTINGS or path.name.startswith(".") or path.suffix in WRITTEN.values()
+
+
+_PREDICTIONS = files.FolderKind("semantic predictions", SETTINGS, _is_predicted)
+
+
 @dataclasses.dataclass(frozen=True)
 class SemanticSource:
     """A semantic model by its place; a process loads it once, with the first scene.
@@ -50,6 +59,12 @@ class SemanticSource:
     def load(self) -> list[models.SemanticModel]:
         """Returns the networks, several where there are folds. Raises ValueError without any."""
         return _load(self.path, self.fingerprint)
+
+    def absolute(self) -> "SemanticSource":
+        """Returns the same model by a path that any working directory understands."""
+        if not os.path.exists(self.path):  # the name of one that comes with the package
+            return self
+        return dataclasses.replace(self, path=os.path.abspath(self.path))
 
     @property
     def fingerprint(self) -> str:
@@ -105,10 +120,11 @@ def predict_split(
         source: the networks, and how many views they see.
         data_dir: points folder.
         split: one of its splits.
-        output_dir: folder of the predictions. One that these settings began is gone on with.
+        output_dir: folder of the predictions. One that these settings began, of this split or
+            another, is gone on with.
         written: `ids` or `probabilities`.
         engine: where the work is done.
-        overwrite: predict anew what is there.
+        overwrite: replace what is there, all of it.
 
     Returns:
         A sentence on what was done.
@@ -118,6 +134,7 @@ def predict_split(
             predictions of other settings or anything else; at the end, scenes that could not be
             predicted, which do not stop the others.
     """
+    engine.check()
     folder, output = PointFolder(data_dir), pathlib.Path(output_dir)
     names = folder.names(split)
     loaded = source.load()
@@ -135,7 +152,9 @@ def predict_split(
     _begin(output, settings, overwrite)
     paths = {name: output / f"{name}{suffix}" for name in names}
     missing = [name for name in names if overwrite or not paths[name].exists()]
-    worker = _Worker(source, str(folder.path), split, str(output), written)
+    worker = _Worker(
+        *(source.absolute(), os.path.abspath(data_dir), split, os.path.abspath(output), written)
+    )
     reasons = {}
     results = engine.map(worker, missing, "scenes", output)
     for name, (reason, doubt) in zip(
@@ -226,17 +245,9 @@ def _begin(folder: pathlib.Path, settings: dict[str, Any], overwrite: bool) -> N
                     f"{files.shown(before.get(name))} instead of {files.shown(value)}"
                 )
         return
-    if folder.is_dir():
-        kept = (*WRITTEN.values(), ".json")
-        strange = [inner.name for inner in folder.iterdir() if inner.suffix not in kept]
-        if strange or (any(folder.iterdir()) and not overwrite):
-            found = strange[0] if strange else next(iter(folder.iterdir())).name
-            raise ValueError(
-                f"{folder}: expected an empty folder or one of semantic predictions, found "
-                f"{files.shown(found)} in it; choose another folder"
-            )
-        if overwrite:  # of other settings, perhaps of other scenes
-            for inner in folder.iterdir():
-                inner.unlink()
+    files.check_may_replace(folder, overwrite, _PREDICTIONS)
+    if folder.is_dir():  # of other settings, perhaps of other scenes
+        for inner in sorted(folder.iterdir(), key=lambda inner: inner == path):  # the mark last
+            inner.unlink()
     files.make_folder(folder)
     files.write_text(path, json.dumps(settings, indent=1) + "\n", overwrite=True)

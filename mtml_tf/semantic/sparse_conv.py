@@ -14,7 +14,7 @@ from typing import Any
 
 from mtml_tf.backend import tf
 
-Tensor = tf.Tensor
+Gradient = Callable[..., tuple[tf.Tensor, tf.Tensor]]
 
 # Bytes that are gathered at a time: small enough for a CPU's caches to help.
 _BLOCK_BYTES = 1 << 22
@@ -22,7 +22,7 @@ _GPU_BLOCK_BYTES = 1 << 28
 
 
 @tf.autograph.experimental.do_not_convert
-def submanifold_conv(rows: Tensor, kernel: Tensor, neighbours: Tensor) -> Tensor:
+def submanifold_conv(rows: tf.Tensor, kernel: tf.Tensor, neighbours: tf.Tensor) -> tf.Tensor:
     """A convolution of size 3 at the sites, whose outputs are at the same sites.
 
     Args:
@@ -35,8 +35,8 @@ def submanifold_conv(rows: Tensor, kernel: Tensor, neighbours: Tensor) -> Tensor
     """
 
     @tf.custom_gradient
-    def apply(rows: Tensor, kernel: Tensor) -> tuple[Tensor, Callable[..., tuple[Tensor, Tensor]]]:
-        def gradient(upstream: Tensor) -> tuple[Tensor, Tensor]:
+    def apply(rows: tf.Tensor, kernel: tf.Tensor) -> tuple[tf.Tensor, Gradient]:
+        def gradient(upstream: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
             backwards = tf.transpose(kernel[::-1], (0, 2, 1))
             return (
                 gathered_product(upstream, neighbours, backwards),
@@ -49,7 +49,9 @@ def submanifold_conv(rows: Tensor, kernel: Tensor, neighbours: Tensor) -> Tensor
 
 
 @tf.autograph.experimental.do_not_convert
-def strided_conv(rows: Tensor, kernel: Tensor, children: Tensor, places: Tensor) -> Tensor:
+def strided_conv(
+    rows: tf.Tensor, kernel: tf.Tensor, children: tf.Tensor, places: tf.Tensor
+) -> tf.Tensor:
     """A convolution of size 2 and stride 2: a coarser site has an output where it has a site in it.
 
     Args:
@@ -63,8 +65,8 @@ def strided_conv(rows: Tensor, kernel: Tensor, children: Tensor, places: Tensor)
     """
 
     @tf.custom_gradient
-    def apply(rows: Tensor, kernel: Tensor) -> tuple[Tensor, Callable[..., tuple[Tensor, Tensor]]]:
-        def gradient(upstream: Tensor) -> tuple[Tensor, Tensor]:
+    def apply(rows: tf.Tensor, kernel: tf.Tensor) -> tuple[tf.Tensor, Gradient]:
+        def gradient(upstream: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
             return (
                 _spread(upstream, tf.transpose(kernel, (0, 2, 1)), places),
                 _kernel_gradient(rows, children, upstream),
@@ -76,7 +78,9 @@ def strided_conv(rows: Tensor, kernel: Tensor, children: Tensor, places: Tensor)
 
 
 @tf.autograph.experimental.do_not_convert
-def inverse_conv(rows: Tensor, kernel: Tensor, children: Tensor, places: Tensor) -> Tensor:
+def inverse_conv(
+    rows: tf.Tensor, kernel: tf.Tensor, children: tf.Tensor, places: tf.Tensor
+) -> tf.Tensor:
     """The way back of `strided_conv`, to the very sites that it came from.
 
     Args:
@@ -90,8 +94,8 @@ def inverse_conv(rows: Tensor, kernel: Tensor, children: Tensor, places: Tensor)
     """
 
     @tf.custom_gradient
-    def apply(rows: Tensor, kernel: Tensor) -> tuple[Tensor, Callable[..., tuple[Tensor, Tensor]]]:
-        def gradient(upstream: Tensor) -> tuple[Tensor, Tensor]:
+    def apply(rows: tf.Tensor, kernel: tf.Tensor) -> tuple[tf.Tensor, Gradient]:
+        def gradient(upstream: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
             back = gathered_product(upstream, children, tf.transpose(kernel, (0, 2, 1)))
             # The kernel's gradient of the strided convolution that leads from `upstream` to `rows`.
             return back, tf.transpose(_kernel_gradient(upstream, children, rows), (0, 2, 1))
@@ -102,7 +106,7 @@ def inverse_conv(rows: Tensor, kernel: Tensor, children: Tensor, places: Tensor)
 
 
 @tf.autograph.experimental.do_not_convert
-def gathered_product(rows: Tensor, table: Tensor, kernel: Tensor) -> Tensor:
+def gathered_product(rows: tf.Tensor, table: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
     """Sums, for each row of a table, the products of the rows it names with their matrices.
 
     Args:
@@ -120,7 +124,7 @@ def gathered_product(rows: Tensor, table: Tensor, kernel: Tensor) -> Tensor:
         rows.dtype, blocks.count, infer_shape=False, element_shape=(None, filters)
     )
 
-    def step(number: Tensor, products: tf.TensorArray) -> tuple[Tensor, tf.TensorArray]:
+    def step(number: tf.Tensor, products: tf.TensorArray) -> tuple[tf.Tensor, tf.TensorArray]:
         product = tf.matmul(blocks.gathered(number), flat)
         return number + 1, products.write(number, product)
 
@@ -129,7 +133,7 @@ def gathered_product(rows: Tensor, table: Tensor, kernel: Tensor) -> Tensor:
 
 
 @tf.autograph.experimental.do_not_convert
-def _kernel_gradient(rows: Tensor, table: Tensor, upstream: Tensor) -> Tensor:
+def _kernel_gradient(rows: tf.Tensor, table: tf.Tensor, upstream: tf.Tensor) -> tf.Tensor:
     """Returns float32 [K, C, F], the gradient of the kernel of a `gathered_product`.
 
     Args:
@@ -140,7 +144,7 @@ def _kernel_gradient(rows: Tensor, table: Tensor, upstream: Tensor) -> Tensor:
     size, channels, filters = table.shape[1], rows.shape[1], upstream.shape[1]
     blocks = _Blocks(rows, table)
 
-    def step(number: Tensor, total: Tensor) -> tuple[Tensor, Tensor]:
+    def step(number: tf.Tensor, total: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         part = blocks.part(upstream, number)
         return number + 1, total + tf.matmul(blocks.gathered(number), part, transpose_a=True)
 
@@ -149,7 +153,7 @@ def _kernel_gradient(rows: Tensor, table: Tensor, upstream: Tensor) -> Tensor:
 
 
 @tf.autograph.experimental.do_not_convert
-def _spread(rows: Tensor, kernel: Tensor, places: Tensor) -> Tensor:
+def _spread(rows: tf.Tensor, kernel: tf.Tensor, places: tf.Tensor) -> tf.Tensor:
     """Returns float32 [S, F]: each finer site has the product of its coarser one and its corner.
 
     Args:
@@ -165,7 +169,7 @@ def _spread(rows: Tensor, kernel: Tensor, places: Tensor) -> Tensor:
 class _Blocks:
     """The rows of a table in blocks, of which each gathers so many bytes at most."""
 
-    def __init__(self, rows: Tensor, table: Tensor):
+    def __init__(self, rows: tf.Tensor, table: tf.Tensor):
         self._table = tf.convert_to_tensor(table)
         self._width = table.shape[1] * rows.shape[1]
         self._padded = tf.pad(rows, ((0, 1), (0, 0)))
@@ -174,11 +178,11 @@ class _Blocks:
         # At least one, so that a table without rows has products [0, F].
         self.count = tf.maximum(1, (tf.shape(table)[0] + self._size - 1) // self._size)
 
-    def part(self, values: Tensor, number: Tensor) -> Tensor:
+    def part(self, values: tf.Tensor, number: tf.Tensor) -> tf.Tensor:
         """Returns the rows of `values` that belong to a block of the table."""
         return values[number * self._size : (number + 1) * self._size]
 
-    def gathered(self, number: Tensor) -> Tensor:
+    def gathered(self, number: tf.Tensor) -> tf.Tensor:
         """Returns [rows of the block, K * C], what they name."""
         found = tf.gather(self._padded, self.part(self._table, number))
         return tf.reshape(found, (-1, self._width))

@@ -5,7 +5,7 @@ import functools
 import itertools
 import pathlib
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Protocol
 
 from absl import logging
 
@@ -20,6 +20,16 @@ from mtml_tf.training import replicas
 from mtml_tf.training.experiment import Experiment
 
 _MOST_CHECKPOINTS = 2
+
+
+class Kept(Protocol):
+    """What checkpoints keep; see `Learner`."""
+
+    @property
+    def step(self) -> int: ...  # noqa: D102
+
+    @property
+    def checkpoint(self) -> tf.train.Checkpoint: ...  # noqa: D102
 
 
 @dataclasses.dataclass(frozen=True)
@@ -150,7 +160,7 @@ def restore(learner: Learner, run_dir: str, config: TrainConfig) -> bool:
     return restored == next(iter(paths), "")
 
 
-def restore_newest(learner: Learner, paths: Sequence[str]) -> str:
+def restore_newest(learner: Kept, paths: Sequence[str]) -> str:
     """Restores the first checkpoint that is whole; returns its path, empty where there is none."""
     for path, before in zip(paths, [*paths, ""][1:], strict=True):
         try:
@@ -173,7 +183,7 @@ def restore_newest(learner: Learner, paths: Sequence[str]) -> str:
     return ""
 
 
-def saving(learner: Learner, run_dir: str) -> tf.train.CheckpointManager:
+def saving(learner: Kept, run_dir: str) -> tf.train.CheckpointManager:
     """Returns what saves the checkpoints of a run; what is damaged is taken from their list."""
     folder = _checkpoints_of(run_dir)
     restored = f"-{learner.step}"
