@@ -34,6 +34,7 @@ FIRST_PAGES = (
 SECOND_BOOK = (
     "docs/rooms.md",
     "docs/results.md",
+    "docs/semantic.md",
     "docs/speed.md",
     "docs/method.md",
     "mtml_tf/shipped/README.md",
@@ -146,6 +147,10 @@ SMALLER = (
     ("mtml_tf.train ", "--epochs=1 --width=0.0625 --dilations=1,1 --ap_every=1"),
     # Many copies of few scans: two steps.
     ("mtml_tf.train .*experiments/tabletop", "--batch_size=12"),
+    ("mtml_tf.train_semantic ", "--epochs=1 --batch_size=2 --planes=2 --num_levels=2"),
+    ("mtml_tf.train_semantic .*--folds", "--folds=2"),
+    ("experiments.semantic_rooms ", "--scans_dir=real"),
+    ("experiments.speed.semantic", "--networks=small --vertices=1000 --repeats=1"),
     ("tools/make_toy.py ", "--num_train=4 --num_test=2"),
     ("tools/make_rooms.py .*--output_dir=(data|runs)", "--num_scenes=5 --num_val=3"),
     ("tools/compose_scans.py ", "--num_scenes=2"),

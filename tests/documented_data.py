@@ -56,8 +56,11 @@ def lay_out(folder, commands, server):
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(dict.fromkeys(table2.METHODS, 0.5)))
-    if "scan.ply" in text:
+    if "scan.ply" in text or "scans/train" in text:
         write_own_scans(folder)
+    if "raw.ply" in text:
+        unlabelled = dataclasses.replace(table_scene("raw"), semantic_ids=None, instance_ids=None)
+        write_scan(folder / "raw.ply", unlabelled)
     if "experiments.tabletop" in text:
         write_frames(folder / "kinect")
     if "experiments.real_rooms" in text:
@@ -102,21 +105,19 @@ def table_scene(name):
 
 
 def write_scannet(folder, server):
-    """Writes three small rooms as a download of ScanNet, `S`, and as predictions for it, `P`.
+    """Writes three small rooms as a download of ScanNet, `S`.
 
     The last one is for validation, and stands for a test scene, too.
     """
-    scannet_dir, semantic_dir = folder / "S", folder / "P"
+    scannet_dir = folder / "S"
     rooms = ["tools/make_rooms.py", "--output_dir=S", "--seed=7"]
     done = server.run([*rooms, "--num_scenes=3", "--num_val=1"], folder)
     assert done.status == 0, done.stderr
-    (scannet_dir / making.SEMANTIC).rename(semantic_dir)
     last, name = making.scene_name(2), "scene0707_00"
     path = scannet_dir / layout.SCANS / last / layout.MESH.format(scene=last)
     test_dir = scannet_dir / layout.TEST_SCANS / name
     test_dir.mkdir(parents=True)
     shutil.copy(path, test_dir / layout.MESH.format(scene=name))
-    shutil.copy(semantic_dir / f"{last}.txt", semantic_dir / f"{name}.txt")
     (scannet_dir / layout.SPLIT_LIST.format(split="test")).write_text(f"{name}\n")
 
 
