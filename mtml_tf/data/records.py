@@ -406,7 +406,7 @@ def _check_grid(data: bytes, data_dir: str | pathlib.Path, entry: RecordEntry) -
     with contextlib.suppress(DecodeError, ValueError, TypeError):
         feature = tf.train.Example.FromString(data).features.feature
         grid_shape = _only_value("grid_shape", feature["grid_shape"])
-        value = _only_value("coordinates", feature["coordinates"])
+        value: Any = _only_value("coordinates", feature["coordinates"])
         last = _from_bytes("coordinates", value, "<u2", 3).max(axis=0, initial=0)
         if grid_shape == entry.grid_shape and (last < grid_shape).all():
             return
