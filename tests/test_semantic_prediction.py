@@ -122,14 +122,18 @@ def test_weights_that_are_missing_are_told(run_dir, tmp_path):
 
 
 def test_a_model_that_is_not_there_is_told_with_those_that_are(tmp_path, monkeypatch):
-    sentence = "nosuch: expected a run folder with semantic.json, found no such folder; mtml_tf.tra"
-    with pytest.raises(ValueError, match=sentence):
-        models.find_run_folders("nosuch")
     monkeypatch.setattr("mtml_tf.inference.shipped.SHIPPED", tmp_path)
+    sentence = "nosuch: expected a run folder with semantic.json, or a semantic model that comes wi"
+    with pytest.raises(
+        ValueError, match=rf"{sentence}.* \(there are none\), found no such folder; "
+    ):
+        SemanticSource("nosuch").load()
     for name in ("red", "blue"):
         models.write_description(tmp_path / name, models.SemanticDescription(NETWORK, CLASSES))
-    with pytest.raises(ValueError, match=r"models that come with the package are blue, red$"):
-        models.find_run_folders("nosuch")
+    with pytest.raises(
+        ValueError, match=rf"{sentence}.* \(blue, red\), found no such folder; mtml"
+    ):
+        SemanticSource("nosuch").load()
     assert models.find_run_folders("red") == [tmp_path / "red"]
     (tmp_path / "empty").mkdir()
     with pytest.raises(ValueError, match=r"empty: expected .* found none in it"):

@@ -83,11 +83,12 @@ def find_run_folders(path: str | pathlib.Path) -> list[pathlib.Path]:
     folds = sorted(found.parent for found in run_dir.glob(f"fold_*_of_*/{DESCRIPTION}"))
     if folds:
         return folds
-    named = ", ".join(shipped_models()) or "none"
+    named = ", ".join(shipped_models())
     raise ValueError(
-        f"{run_dir}: expected a run folder with {DESCRIPTION}, found "
+        f"{run_dir}: expected a run folder with {DESCRIPTION}, or a semantic model that comes with "
+        f"the package ({named or 'there are none'}), found "
         f"{'none in it' if run_dir.is_dir() else 'no such folder'}; mtml_tf.train_semantic makes "
-        f"one, and models that come with the package are {named}"
+        "run folders"
     )
 
 
