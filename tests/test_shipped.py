@@ -2,6 +2,7 @@
 
 import collections
 import configparser
+import dataclasses
 import pathlib
 
 import numpy as np
@@ -13,6 +14,9 @@ from mtml_tf.config import SegmentConfig
 from mtml_tf.inference import models, shipped
 from mtml_tf.rooms import examples
 from mtml_tf.scans.toy import TOY_CLASSES
+from mtml_tf.semantic import models as semantic_models
+from mtml_tf.semantic.labelling import SemanticLabels
+from mtml_tf.semantic.predicting import SemanticSource
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 EXAMPLE_OF = {"rooms": "room", "tabletop": "tabletop", "toy": "toy"}
@@ -54,6 +58,25 @@ def test_a_model_is_small_whole_and_described(name):
     ]
     assert sum(path.stat().st_size for path in folder.rglob("*")) < 6e6
     assert f"\n## {name}\n" in (shipped.SHIPPED / "README.md").read_text()
+
+
+def test_the_semantic_model_is_whole_described_and_of_the_classes_of_rooms():
+    assert semantic_models.shipped_models() == ("rooms_semantic",)
+    (folder,) = semantic_models.find_run_folders("rooms_semantic")
+    assert "\n## rooms_semantic\n" in (shipped.SHIPPED / "README.md").read_text()
+    assert sum(path.stat().st_size for path in folder.rglob("*")) < 12e6
+    model = semantic_models.load_semantic_model(folder)
+    assert model.description.classes == SCANNET20
+    assert model.description.unseen == ()
+
+
+def test_the_semantic_model_knows_floor_and_walls_of_the_example_room():
+    scene = read_example("rooms")
+    unlabelled = dataclasses.replace(scene, semantic_ids=None)
+    labelled = SemanticLabels(SemanticSource("rooms_semantic"))(unlabelled, SCANNET20)
+    for class_id, least in ((1, 0.7), (2, 0.8)):
+        known = scene.semantic_ids == class_id  # with the errors of a simulated network
+        assert np.mean(labelled.semantic_ids[known] == class_id) > least
 
 
 def test_the_package_is_built_with_its_data():
