@@ -20,7 +20,7 @@ def test_the_flags_decide_what_is_trained_and_a_box_is_learned(tmp_path):
     done = train(
         *(f"--data_dir={data_dir}", f"--run_dir={run_dir}", "--inputs=geometry,color"),
         *("--planes=3", "--num_levels=2", "--voxel_size=0.1", "--batch_size=2", "--epochs=20"),
-        *("--learning_rate=0.01"),
+        "--learning_rate=0.01",
     )
     told = f"{run_dir}: 40 steps done, weights in {run_dir}/last\n"
     assert (done.returncode, done.stdout) == (0, told), done.stderr
