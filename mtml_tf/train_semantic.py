@@ -27,14 +27,12 @@ flags.adopt_module_key_flags(config_flags)
 
 def main() -> None:
     """Reads the flags and trains."""
+    network = config_flags.read(SemanticNetworkConfig, _FROM_DATA)
+    data = config_flags.read(SemanticDataConfig)
+    train = config_flags.read(SemanticTrainConfig)
     from mtml_tf.semantic import training
 
-    experiment = training.SemanticExperiment(
-        FLAGS.train_split,
-        config_flags.read(SemanticNetworkConfig, _FROM_DATA),
-        config_flags.read(SemanticDataConfig),
-        config_flags.read(SemanticTrainConfig),
-    )
+    experiment = training.SemanticExperiment(FLAGS.train_split, network, data, train)
     try:
         training.train_semantic(
             FLAGS.data_dir,

@@ -6,6 +6,7 @@ import numpy as np
 
 from mtml_tf import files
 from mtml_tf.classes import ClassSet
+from mtml_tf.engines import Engine
 from mtml_tf.inference.models import LAST, write_weights_of
 from mtml_tf.scans.prepared import Source
 from mtml_tf.scans.scan import write_scan
@@ -57,7 +58,7 @@ def write_split(tmp_path, split, scans):
         files.make_folder(path.parent)
         write_scan(path, scan)
         sources.append(Source(split, scan.name, path))
-    write_point_folder(tmp_path / "points", sources, ScanPoints(CLASSES))
+    write_point_folder(tmp_path / "points", sources, ScanPoints(CLASSES), Engine(num_workers=1))
     return tmp_path / "points"
 
 
