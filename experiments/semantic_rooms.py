@@ -50,20 +50,25 @@ def score(run_dir: pathlib.Path, data_dir: pathlib.Path, split: str) -> dict[str
 
 
 def encode_table(tables: dict[str, IouTable]) -> str:
-    """Returns a Markdown table: a row a class that the truth has, a column a table, means last.
+    """Returns a Markdown table: a row a class, a column a table, means last.
+
+    Classes that a table's scenes lack are left out of its mean; those that all lack, altogether.
 
     Args:
         tables: by the name of their column.
     """
-    first = next(iter(tables.values()))
-    there = first.confusion.sum(axis=1) > 0
+    there = {column: table.confusion.sum(axis=1) > 0 for column, table in tables.items()}
     rows = [["class", *tables]]
-    for row in np.flatnonzero(there):
-        rows.append([first.names[row], *(f"{table.iou[row]:.3f}" for table in tables.values())])
-    means = [f"{np.mean(table.iou[there]):.3f}" for table in tables.values()]
+    for row, name in enumerate(next(iter(tables.values())).names):
+        if any(of_table[row] for of_table in there.values()):
+            ious = [
+                f"{table.iou[row]:.3f}" if there[column][row] else "-"
+                for column, table in tables.items()
+            ]
+            rows.append([name, *ious])
+    means = [f"{np.mean(table.iou[there[column]]):.3f}" for column, table in tables.items()]
     right = [f"{table.overall_accuracy:.3f}" for table in tables.values()]
-    rows += [["mean of these", *means], ["vertices that are right", *right]]
-    return encode_markdown(rows)
+    return encode_markdown([*rows, ["mean", *means], ["vertices that are right", *right]])
 
 
 def define_flags() -> None:
