@@ -20,6 +20,7 @@ hypothesis.settings.load_profile("repeatable")
 LONG = (
     *("test_multiworker", "test_documentation", "test_documented_rooms", "test_speed"),
     *("test_run", "test_predict", "test_replicas", "test_view_in_browser", "test_many_scenes"),
+    *("test_labelling", "test_semantic_replicas", "test_predict_semantic"),
 )
 
 
