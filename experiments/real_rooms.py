@@ -46,9 +46,9 @@ Array = np.ndarray
 # From a scan and its voxels to instances of vertices.
 Method = Callable[[Scene, VoxelScene], list[Instance]]
 
+SEMANTIC_VIEWS = 3  # of a semantic model
 NUM_TURNS = 8
 # Each turn is another angle within the quarter circle, and they lie all round the circle.
-SEMANTIC_VIEWS = 3  # of a semantic model
 TURN = 2 * np.pi * 5 / 32  # radians
 
 

@@ -91,7 +91,7 @@ flags.DEFINE_float(
 flags.DEFINE_integer(
     "views",
     1,
-    "At how many turns about the vertical axis the network sees a scan; its part takes as many "
+    "At how many turns about the vertical axis the networks see a scan; their part takes as many "
     "times as long.",
     lower_bound=1,
 )
@@ -151,7 +151,8 @@ def main() -> None:
         scans = scan_file.output_folders(paths, FLAGS.output_dir, reading)
         files.check_folder(FLAGS.output_dir)
     engine = config_flags.read(Engine)
-    inputs = (FLAGS.run_dir, FLAGS.saved_model, FLAGS.data_dir, FLAGS.labels, *paths)
+    models = (FLAGS.run_dir, FLAGS.saved_model, FLAGS.semantic)
+    inputs = (*models, FLAGS.data_dir, FLAGS.labels, *paths)
     for folder in scans or [pathlib.Path(FLAGS.output_dir)]:
         files.check_apart(folder, inputs)
         if scans and not (len(scans) > 1 and (folder / SETTINGS).is_file()):

@@ -38,7 +38,7 @@ def main() -> None:
             FLAGS.data_dir,
             FLAGS.run_dir,
             experiment,
-            before_start=lambda: program.write_run_description(FLAGS.run_dir),
+            before_start=program.write_run_description,
             report=print,
         )
     except KeyboardInterrupt:

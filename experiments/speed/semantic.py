@@ -109,7 +109,7 @@ def define_flags() -> None:
     """Defines the flags; here, so that other code can import this module beside its like."""
     flags.DEFINE_list("networks", list(NETWORKS), "Networks to measure.")
     flags.DEFINE_list("vertices", ["37500", "75000", "150000"], "Sizes of the room.")
-    flags.DEFINE_integer("repeats", 5, "Calls of each kind.", lower_bound=1)
+    flags.DEFINE_integer("repeats", 3, "Calls of each kind.", lower_bound=1)
 
 
 def main() -> None:

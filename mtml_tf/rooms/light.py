@@ -110,7 +110,7 @@ def draw_light(size: tuple[float, float, float], settings: LightSettings, rng: R
         min(_DIRECTIONAL * directional, 1.0),
         rng.uniform((0.0, 0.0, 0.4), (1.0, 1.0, 1.0), (count, 3)) * size,
         rng.uniform(*_REACH, count),
-        gains * np.array([_cast(strength * settings.cast, rng) for _ in range(count)] or 1.0),
+        gains * np.reshape([_cast(strength * settings.cast, rng) for _ in range(count)], (-1, 3)),
     )
 
 

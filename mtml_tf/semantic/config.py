@@ -75,7 +75,7 @@ class SemanticDataConfig:
         mirror: mirror a scene along x with probability 0.5.
         rotation: turn a scene about the vertical axis by any angle.
         elastic: bend a scene by two smooth random fields, of (0.12 m, 0.8 m) and (0.4 m, 3.2 m)
-            as (grain, strength) in voxels of 2 cm; off in the example.
+            as (grain, strength); off in the example.
         color_shift: deviation of what is added to each colour channel (-1 to 1) of a scene.
         color_gain: deviation of the logarithm of what each channel's brightness is multiplied by.
             Ours.
@@ -107,6 +107,11 @@ class SemanticDataConfig:
         require(0 <= self.seed < 1 << 32, "a seed of 0 to 4294967295", self.seed)
         require_at_least_0(self, "distortion", "color_shift", "color_gain", "max_sites")
         require(0 <= self.color_loss <= 1, "color_loss in 0..1", self.color_loss)
+        require(
+            self.max_sites == 0 or self.max_sites >= self.batch_size,
+            "max_sites of 0, or at least one for each scene of a batch",
+            self.max_sites,
+        )
         require(0 < self.least_density <= 1, "a least_density of 0 to 1", self.least_density)
 
 

@@ -82,7 +82,7 @@ def find_run_folders(path: str | pathlib.Path) -> list[pathlib.Path]:
         return [run_dir]
     folds = sorted(found.parent for found in run_dir.glob(f"fold_*_of_*/{DESCRIPTION}"))
     if folds:
-        return folds
+        return _checked_folds(run_dir, folds)
     named = ", ".join(shipped_models())
     raise ValueError(
         f"{run_dir}: expected a run folder with {DESCRIPTION}, or a semantic model that comes with "
@@ -90,6 +90,27 @@ def find_run_folders(path: str | pathlib.Path) -> list[pathlib.Path]:
         f"{'none in it' if run_dir.is_dir() else 'no such folder'}; mtml_tf.train_semantic makes "
         "run folders"
     )
+
+
+def _checked_folds(run_dir: pathlib.Path, folds: list[pathlib.Path]) -> list[pathlib.Path]:
+    """Returns the folders where they are all folds of one number, each with weights.
+
+    Raises:
+        ValueError: one is missing: its scenes would be predicted by networks that saw them.
+    """
+    count = folds[0].name.rpartition("_")[2]
+    wanted = {
+        fold_dir(run_dir, n + 1, int(count)) for n in range(int(count) if count.isdecimal() else 0)
+    }
+    if set(folds) != wanted:
+        raise ValueError(
+            f"{run_dir}: expected the networks of all folds of one number, found "
+            f"{', '.join(folder.name for folder in folds)}; start mtml_tf.train_semantic again, "
+            "which goes on, or move those of another number away"
+        )
+    for folder in folds:
+        models.find_weights(folder, models.LAST)
+    return sorted(wanted, key=lambda folder: int(folder.name.split("_")[1]))
 
 
 def shipped_models() -> tuple[str, ...]:

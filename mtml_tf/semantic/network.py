@@ -106,7 +106,12 @@ def _block(
         return SubmanifoldConv(planes, name=name)([_normed(x, name), neighbours])
     shortcut = x
     if x.shape[-1] != planes:
-        shortcut = keras.layers.Dense(planes, use_bias=False, name=f"{name}_skip")(x)
+        shortcut = keras.layers.Dense(
+            planes,
+            use_bias=False,
+            kernel_initializer=keras.initializers.RandomNormal(stddev=(2 / x.shape[-1]) ** 0.5),
+            name=f"{name}_skip",
+        )(x)
     for conv in ("a", "b"):
         own = f"{name}{conv}"
         x = SubmanifoldConv(planes, name=own)([_normed(x, own), neighbours])

@@ -102,6 +102,10 @@ class PointFolder:
             )
         return list(self._names[split])
 
+    def scene_path(self, split: str, name: str) -> pathlib.Path:
+        """Returns the path of a scene's file."""
+        return _scene_path(self.path, split, name)
+
     def read(self, split: str, name: str) -> PointScene:
         """Reads a scene.
 

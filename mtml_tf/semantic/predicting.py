@@ -58,7 +58,7 @@ class SemanticSource:
 
     def load(self) -> list[models.SemanticModel]:
         """Returns the networks, several where there are folds. Raises ValueError without any."""
-        return _load(self.path, self.fingerprint)
+        return _load(self, self.fingerprint)
 
     def absolute(self) -> "SemanticSource":
         """Returns the same model by a path that any working directory understands."""
@@ -66,9 +66,13 @@ class SemanticSource:
             return self
         return dataclasses.replace(self, path=os.path.abspath(self.path))
 
-    @property
+    @functools.cached_property
     def fingerprint(self) -> str:
-        """Changes with the model's files and with how scans are seen."""
+        """Tells the model's files, as they are when it is asked for first, and how scans are seen.
+
+        Raises:
+            ValueError: no model, or no weights of it yet.
+        """
         found = []
         for folder in models.find_run_folders(self.path):
             weights = models.find_weights(folder)
@@ -90,8 +94,15 @@ class SemanticSource:
 
 
 @functools.lru_cache(maxsize=2)
-def _load(path: str, _: str) -> list[models.SemanticModel]:
-    return [models.load_semantic_model(folder) for folder in models.find_run_folders(path)]
+def _load(source: SemanticSource, fingerprint: str) -> list[models.SemanticModel]:
+    """Loads a model; one whose files have changed since is another one."""
+    loaded = [models.load_semantic_model(path) for path in models.find_run_folders(source.path)]
+    if dataclasses.replace(source).fingerprint != fingerprint:
+        raise ValueError(
+            f"{source.path}: expected a model that does not change while it predicts, found other "
+            "files than at the start; wait for the end of its training, or predict with a copy"
+        )
+    return loaded
 
 
 def for_scene(loaded: Sequence[models.SemanticModel], name: str) -> list[models.SemanticModel]:
@@ -146,12 +157,13 @@ def predict_split(
     settings = {
         "mtml_tf": __version__,
         "model": source.fingerprint,
+        "data_dir": os.path.abspath(data_dir),
         "written": written,
     }
     suffix = WRITTEN[written]
     _begin(output, settings, overwrite)
     paths = {name: output / f"{name}{suffix}" for name in names}
-    missing = [name for name in names if overwrite or not paths[name].exists()]
+    missing = [name for name in names if not _is_newer(paths[name], folder.scene_path(split, name))]
     worker = _Worker(
         *(source.absolute(), os.path.abspath(data_dir), split, os.path.abspath(output), written)
     )
@@ -174,6 +186,11 @@ def predict_split(
     there = len(names) - len(missing)
     kept = f" ({there} of them there already)" if there else ""
     return f"{data_dir}: {len(names)} scenes of split '{split}', in {output_dir}{kept}"
+
+
+def _is_newer(path: pathlib.Path, source: pathlib.Path) -> bool:
+    """Whether a file is there, made after the one that it was made of."""
+    return path.exists() and path.stat().st_mtime_ns > source.stat().st_mtime_ns
 
 
 # Share of doubtful vertices beyond which a scan is unlike those that were learned from.

@@ -10,6 +10,8 @@ import functools
 import json
 import math
 import pathlib
+import re
+import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -17,9 +19,15 @@ from absl import logging
 
 from mtml_tf import files
 from mtml_tf.backend import keras, tf
+from mtml_tf.config import require
 from mtml_tf.inference import models
 from mtml_tf.semantic.batches import CHANNELS, SITES, make_batches, point_inputs, scenes_of_step
-from mtml_tf.semantic.config import SemanticDataConfig, SemanticNetworkConfig, SemanticTrainConfig
+from mtml_tf.semantic.config import (
+    GEOMETRY,
+    SemanticDataConfig,
+    SemanticNetworkConfig,
+    SemanticTrainConfig,
+)
 from mtml_tf.semantic.models import (
     SemanticDescription,
     SemanticModel,
@@ -31,11 +39,20 @@ from mtml_tf.semantic.models import (
 from mtml_tf.semantic.network import build_semantic_network
 from mtml_tf.semantic.point_folder import PointFolder
 from mtml_tf.training import callbacks, run_folder
-from mtml_tf.training.building import restore_newest, saving
+from mtml_tf.training.building import check_same_start, restore_newest, saving
 from mtml_tf.training.fitting import Schedule, fit, told_what_failed
-from mtml_tf.training.replicas import choose_strategy, devices_in_words, is_chief, told_who_is_gone
+from mtml_tf.training.replicas import (
+    choose_strategy,
+    devices_in_words,
+    is_chief,
+    summing,
+    told_who_is_gone,
+)
 from mtml_tf.training.run import make_repeatable
 from mtml_tf.training.stopping import Signals, Stopping
+
+_ADAM_EPSILON = 1e-8  # of the library that the example is written for
+_SCAN_OF_ROOM = re.compile(r"(.*\d)_\d\d")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,12 +63,22 @@ class SemanticExperiment:
         train_split: name of the split to train on.
         network: `num_classes` is set from the data.
         data, train: their settings.
+
+    Raises:
+        ValueError: colours that get lost where nothing else is told.
     """
 
     train_split: str
     network: SemanticNetworkConfig
     data: SemanticDataConfig
     train: SemanticTrainConfig
+
+    def __post_init__(self) -> None:
+        require(
+            not self.data.color_loss or GEOMETRY in self.network.inputs,
+            f"inputs with {GEOMETRY} for color_loss",
+            ",".join(self.network.inputs),
+        )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -134,7 +161,7 @@ def train_semantic(
     data_dir: str,
     run_dir: str,
     experiment: SemanticExperiment,
-    before_start: Callable[[], None] = lambda: None,
+    before_start: Callable[[str], None] = lambda run_dir: None,
     report: Callable[[str], None] = logging.info,
 ) -> list[SemanticModel]:
     """Trains, or goes on with, the run in `run_dir`; with folds, one network after the other.
@@ -143,11 +170,12 @@ def train_semantic(
         data_dir: points folder.
         run_dir: run folder; with folds, of their run folders.
         experiment: what to train, and how.
-        before_start: called once, when all checks have passed and before anything is written.
+        before_start: called with the run folder of each network, when all checks have passed and
+            before anything is written; not where no step is left.
         report: gets one sentence at the end of each network.
 
     Returns:
-        The trained models.
+        The trained models; fewer than there are folds where the minutes were over before.
 
     Raises:
         KeyboardInterrupt: SIGTERM or Ctrl-C; once a step is done there is a checkpoint of the last.
@@ -162,15 +190,35 @@ def train_semantic(
             f"'{experiment.train_split}' for --folds={config.folds}, found {len(names)}"
         )
     strategy = choose_strategy(config.strategy, experiment.data.batch_size)
-    if not config.folds:
-        return [_train_one(folder, run_dir, experiment, 0, strategy, before_start, report)]
-    trained = []
-    for fold in range(1, config.folds + 1):
-        own_dir = str(fold_dir(run_dir, fold, config.folds))
-        trained.append(
-            _train_one(folder, own_dir, experiment, fold, strategy, before_start, report)
-        )
+    start, trained = time.monotonic(), []
+    for fold in range(1, config.folds + 1) if config.folds else [0]:
+        own_dir = str(fold_dir(run_dir, fold, config.folds)) if fold else run_dir
+        used = (time.monotonic() - start) / 60
+        if config.max_minutes and fold > 1:
+            if used >= config.max_minutes:
+                break
+            left = dataclasses.replace(config, max_minutes=config.max_minutes - used)
+            experiment = dataclasses.replace(experiment, train=left)
+        tell = functools.partial(before_start, own_dir)
+        trained.append(_train_one(folder, own_dir, experiment, fold, strategy, tell, report))
     return trained
+
+
+def scenes_of_fold(names: Sequence[str], fold: int, count: int) -> tuple[str, ...]:
+    """Returns the scenes that the network of a fold never sees.
+
+    Scans of one room, which ScanNet names `scene0191_00`, `scene0191_01`, are in the same fold.
+
+    Args:
+        names: of the training scenes.
+        fold: number of the fold, from 1.
+        count: how many folds there are.
+    """
+    rooms = [_SCAN_OF_ROOM.sub(r"\1", name) for name in names]
+    number = {room: row for row, room in enumerate(dict.fromkeys(rooms))}
+    return tuple(
+        name for name, room in zip(names, rooms, strict=True) if number[room] % count == fold - 1
+    )
 
 
 def _train_one(
@@ -184,7 +232,7 @@ def _train_one(
 ) -> SemanticModel:
     config = experiment.train
     names = folder.names(experiment.train_split)
-    unseen = tuple(names[fold - 1 :: config.folds]) if fold else ()
+    unseen = scenes_of_fold(names, fold, config.folds) if fold else ()
     seen = [name for name in names if name not in set(unseen)]
     network = dataclasses.replace(experiment.network, num_classes=len(folder.classes))
     description = SemanticDescription(network, folder.classes, fold, unseen)
@@ -198,6 +246,7 @@ def _train_one(
         learner = build_learner(network, config, schedule.total_steps, strategy)
         paths = models.find_checkpoints(run_dir)
         restore_newest(learner, paths)
+        check_same_start(learner, run_dir)
         if paths and config.decay == "constant":
             learner.optimizer.learning_rate = config.learning_rate
         if not paths and config.init_from:
@@ -252,7 +301,7 @@ def build_learner(
         rate: Any = train.learning_rate
         if train.decay == "cosine":
             rate = keras.optimizers.schedules.CosineDecay(rate, total_steps)
-        optimizer = keras.optimizers.Adam(rate)
+        optimizer = keras.optimizers.Adam(rate, epsilon=_ADAM_EPSILON)
         optimizer.build(training_model.trainable_variables)
         training_model.compile(optimizer)
     return SemanticLearner(network, training_model, optimizer)
@@ -271,8 +320,11 @@ def _beside(
     stop_on_nan = callbacks.StopOnNan(
         optimizer, lambda step: [name for _, name in scenes_of_step(names, experiment.data, step)]
     )
+    stopping = functools.partial(
+        Stopping, signals, config.max_minutes, total=summing(learner.strategy)
+    )
     if not is_chief(learner.strategy):
-        return [stop_on_nan, Stopping(signals, config.max_minutes, lambda _: None)]
+        return [stop_on_nan, stopping(save=lambda _: None)]
     checkpoints = callbacks.Checkpoints(
         *(optimizer, saving(learner, run_dir), config.checkpoint_every),
         before_last=False,
@@ -283,7 +335,7 @@ def _beside(
         callbacks.Progress(optimizer, schedule.total_steps),
         checkpoints,
         callbacks.TensorBoard(str(pathlib.Path(run_dir) / "logs")),
-        Stopping(signals, config.max_minutes, checkpoints.save),
+        stopping(save=checkpoints.save),
     ]
 
 

@@ -128,10 +128,10 @@ def _moved(places: Array, mirror: bool, rotation: bool, rng: Rng) -> Array:
 
 
 def _bend(places: Array, grain: float, strength: float, rng: Rng) -> Array:
-    """Returns float64 [P, 3], how far points move: noise at knots `grain` apart, smoothed."""
-    low = places.min(axis=0)
-    shape = ((np.ptp(places, axis=0)) / grain).astype(int) + 3
-    where = ((places - low) / grain).T + 0.5
+    """Returns float64 [P, 3], how far points move: noise at knots two grains apart, smoothed."""
+    low, pitch = places.min(axis=0), 2 * grain
+    shape = (np.ptp(places, axis=0) / pitch).astype(int) + 3
+    where = (places - low).T / pitch + 0.5
     moves = []
     for _ in range(3):
         noise = rng.standard_normal(shape)

@@ -31,6 +31,9 @@ class Kept(Protocol):
     @property
     def checkpoint(self) -> tf.train.Checkpoint: ...  # noqa: D102
 
+    @property
+    def strategy(self) -> tf.distribute.Strategy: ...  # noqa: D102
+
 
 @dataclasses.dataclass(frozen=True)
 class Learner:
@@ -150,6 +153,12 @@ def restore(learner: Learner, run_dir: str, config: TrainConfig) -> bool:
             learner.optimizer.learning_rate = config.learning_rate
     elif config.init_from:
         initialise_from(learner.model.network, config.init_from, learner.model.config.classes)
+    check_same_start(learner, run_dir)
+    return restored == next(iter(paths), "")
+
+
+def check_same_start(learner: Kept, run_dir: str) -> None:
+    """Raises ValueError where workers have restored different steps."""
     count, steps = replicas.summing(learner.strategy)([1, learner.step])
     if steps != count * learner.step:
         raise ValueError(
@@ -157,7 +166,6 @@ def restore(learner: Learner, run_dir: str, config: TrainConfig) -> bool:
             f"done here and {steps / count:g} on average; give all the same --run_dir on a file "
             "system that they share"
         )
-    return restored == next(iter(paths), "")
 
 
 def restore_newest(learner: Kept, paths: Sequence[str]) -> str:
