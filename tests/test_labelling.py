@@ -110,10 +110,10 @@ def test_a_scan_unlike_those_learned_from_is_told(place, caplog, monkeypatch):
 
 def test_the_fingerprint_changes_with_the_weights_and_the_views(place):
     write_red_run(place / "other", scale=9)
-    ours, others = (labels_of(place, name).fingerprint for name in ("red", "other"))
+    ours, others = (labels_of(place, name).settings() for name in ("red", "other"))
     assert ours != others
-    assert ours != SemanticLabels(SemanticSource(str(place / "red"), 2)).fingerprint
-    assert ours == labels_of(place).fingerprint
+    assert ours != SemanticLabels(SemanticSource(str(place / "red"), 2)).settings()
+    assert ours == labels_of(place).settings()
 
 
 def test_a_scan_without_labels_is_told_of_semantic_networks(place, model, tmp_path):

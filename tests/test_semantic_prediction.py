@@ -8,7 +8,7 @@ import pytest
 from scipy import special
 from semantic_scenes import BOX, CLASSES, NETWORK, box_scan, red_model, write_red_run
 
-from mtml_tf.semantic import models
+from mtml_tf.semantic import models, prediction
 from mtml_tf.semantic.batches import network_input
 from mtml_tf.semantic.points import point_scene
 from mtml_tf.semantic.predicting import SemanticSource, encode_labels, for_scene
@@ -34,7 +34,7 @@ def test_red_vertices_are_a_box_and_probabilities_add_up_to_1(model):
     probabilities = predict_probabilities([model], POINTS)
     assert probabilities.dtype == np.float32
     np.testing.assert_allclose(probabilities.sum(axis=1), 1, atol=1e-6)
-    ids = np.array(encode_labels(probabilities, model, "ids").split(), int)
+    ids = np.array(encode_labels(probabilities, CLASSES, "ids").split(), int)
     assert np.mean(ids == SCAN.semantic_ids) > 0.97
     assert np.mean(ids[SCAN.semantic_ids == BOX] == BOX) > 0.9
 
@@ -138,3 +138,34 @@ def test_a_model_that_is_not_there_is_told_with_those_that_are(tmp_path, monkeyp
     (tmp_path / "empty").mkdir()
     with pytest.raises(ValueError, match=r"empty: expected .* found none in it"):
         models.find_run_folders(tmp_path / "empty")
+
+
+def test_a_run_that_lacks_a_fold_is_refused(tmp_path):
+    """The scenes that it keeps from itself would be predicted by networks that saw them."""
+    write_red_run(models.fold_dir(tmp_path, 1, 2), 0, (0, 2), fold=1, unseen=("scan_1",))
+    with pytest.raises(
+        ValueError, match="the networks of all folds of one number, found fold_1_of_2"
+    ):
+        SemanticSource(str(tmp_path)).load()
+    write_red_run(models.fold_dir(tmp_path, 3, 3), 0, (0, 2), fold=3, unseen=("scan_2",))
+    with pytest.raises(
+        ValueError, match=r"found fold_1_of_2, fold_3_of_3; start mtml_tf.train_sem"
+    ):
+        SemanticSource(str(tmp_path)).load()
+
+
+def test_a_scan_that_memory_would_not_hold_is_told_before_it_is_tried(model, monkeypatch):
+    monkeypatch.setattr(prediction, "available_memory", lambda: 1000)
+    with pytest.raises(
+        ValueError, match=r"scan_0: expected a scan that fits into memory, found \d"
+    ):
+        predict_probabilities([model], POINTS)
+
+
+def test_a_model_that_changes_while_it_predicts_is_refused(tmp_path):
+    run_dir = write_red_run(tmp_path / "run")
+    source = SemanticSource(str(run_dir))
+    _ = source.fingerprint
+    (run_dir / "semantic.json").write_text((run_dir / "semantic.json").read_text() + "\n")
+    with pytest.raises(ValueError, match="expected a model that does not change while it predicts"):
+        source.load()

@@ -11,7 +11,7 @@ from mtml_tf.backend import keras, tf
 from mtml_tf.semantic.batches import CHANNELS, SITES, scenes_of_step, training_batch
 from mtml_tf.semantic.models import find_run_folders, load_semantic_model, read_description
 from mtml_tf.semantic.point_folder import PointFolder
-from mtml_tf.semantic.training import build_learner, train_semantic
+from mtml_tf.semantic.training import build_learner, scenes_of_fold, train_semantic
 from mtml_tf.training.stopping import Stopping
 
 EXPERIMENT = experiment(2)
@@ -107,3 +107,21 @@ def test_too_many_folds_and_no_such_split_are_told(data_dir, tmp_path):
     with pytest.raises(ValueError, match="expected a split 'test'"):
         train_semantic(data_dir, str(tmp_path / "run"), other)
     assert not (tmp_path / "run").exists()
+
+
+def test_scans_of_one_room_are_in_one_fold():
+    names = ["scene0000_00", "scene0000_01", "scene0001_00", "scan_10", "scan_11", "scene0002_00"]
+    folds = [scenes_of_fold(names, fold, 2) for fold in (1, 2)]
+    assert sorted(folds[0] + folds[1]) == sorted(names)
+    assert folds[0] == ("scene0000_00", "scene0000_01", "scan_10", "scene0002_00")
+
+
+def test_colours_are_not_lost_where_nothing_else_is_told():
+    network = dataclasses.replace(NETWORK, inputs=("color",))
+    with pytest.raises(ValueError, match="expected inputs with geometry for color_loss, found col"):
+        experiment(network=network, data={"color_loss": 0.5})
+
+
+def test_a_budget_leaves_a_site_to_every_scene():
+    with pytest.raises(ValueError, match="at least one for each scene of a batch, found 1"):
+        experiment(data={"max_sites": 1})

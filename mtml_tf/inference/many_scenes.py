@@ -282,7 +282,7 @@ class _ScanWorker:
             "scan": dataclasses.asdict(scan_file),
             "bytes and times": [(stat.st_size, stat.st_mtime_ns) for stat in stats],
             "views": self.num_views,
-            "semantic": self.labelling.fingerprint if self.labelling else "",
+            "semantic": self.labelling.settings() if self.labelling else None,
             **dataclasses.asdict(self.written),
         }
         return json.loads(json.dumps(told))

@@ -40,9 +40,8 @@ _SPACING_SAMPLE = 1000
 class Labelling(Protocol):
     """Labels scans; `semantic.labelling.SemanticLabels` does."""
 
-    @property
-    def fingerprint(self) -> str:
-        """Changes with what the labels depend on beside the scan."""
+    def settings(self) -> dict[str, Any]:
+        """Returns all that the labels depend on beside the scan, as JSON has it."""
 
     def __call__(self, scene: Scene, classes: ClassSet) -> Scene:
         """Returns a scan, metres and z up, with class ids and, as features, probabilities."""

@@ -1,6 +1,7 @@
 """Labels for scans that have none, as the instance networks take them."""
 
 import dataclasses
+from typing import Any
 
 from absl import logging
 
@@ -22,10 +23,9 @@ class SemanticLabels:
 
     source: SemanticSource
 
-    @property
-    def fingerprint(self) -> str:
-        """Changes with the model and with how it sees scans."""
-        return self.source.fingerprint
+    def settings(self) -> dict[str, Any]:
+        """Returns all that labels depend on beside the scan, as JSON has it."""
+        return self.source.settings()
 
     def __call__(self, scene: Scene, classes: ClassSet) -> Scene:
         """Returns the scan with a class for each vertex, and the probabilities as features.

@@ -68,7 +68,7 @@ class SemanticSource:
 
     @functools.cached_property
     def fingerprint(self) -> str:
-        """Tells the model's files, as they are when it is asked for first, and how scans are seen.
+        """Tells the model's files, as they are when it is asked for first.
 
         Raises:
             ValueError: no model, or no weights of it yet.
@@ -78,8 +78,16 @@ class SemanticSource:
             weights = models.find_weights(folder)
             paths = [folder / models.DESCRIPTION, *sorted(weights.parent.glob(f"{weights.name}.*"))]
             found += [digest(path) for path in paths]
-        seen = f"{self.num_views} views{' without colours' * self.ignore_colors}"
-        return f"{'-'.join(sha[:16] for sha in found)}, {seen}"
+        return "-".join(sha[:16] for sha in found)
+
+    def settings(self) -> dict[str, Any]:
+        """Returns all that predictions depend on beside the scan, as JSON has it."""
+        return {
+            "mtml_tf": __version__,
+            "model": self.fingerprint,
+            "views": self.num_views,
+            "ignore_colors": self.ignore_colors,
+        }
 
     def predict(self, points: PointScene) -> tuple[Array, ClassSet]:
         """Returns the probabilities of `predict_probabilities`, and the classes of their columns.
@@ -155,8 +163,7 @@ def predict_split(
             "classes.csv; prepare the scans with those, or take another model"
         )
     settings = {
-        "mtml_tf": __version__,
-        "model": source.fingerprint,
+        **source.settings(),
         "data_dir": os.path.abspath(data_dir),
         "written": written,
     }
