@@ -168,6 +168,7 @@ SMALLER = (
     ("experiments.real_rooms ", "--scans_dir=real --num_turns=1"),
     ("experiments.sweep ", "--num_scenes=1"),
     ("experiments.fuzz ", "--num_inputs=10 --max_seconds=0"),
+    ("experiments.steady", "--count=4"),
     ("experiments.cost ", "--num_scenes=1,2"),
     ("tests.reference_scoring", "--cases=50"),
 )
