@@ -204,7 +204,7 @@ def check_script(words, place):
 
 
 def check_help(words, place):
-    """`python -m MODULE`: tells its flags; tests/test_kills.py tries what is in it."""
+    """`python -m MODULE`: tells its flags; a test of its own tries what is in it."""
     place.run([*words[1:3], "--help"])
 
 
@@ -298,7 +298,7 @@ CHECKED = (
     (r"docker run .*tensorflow/serving$", "needs an engine and a network", check_serving),
     (r"docker run .* mtml_tf ", "needs an engine", check_container),
     (r"curl ", "needs a server", check_request),
-    (r"python -m experiments\.(kills|disk_faults)", "runs for minutes, or as root", check_help),
+    (r"python -m experiments\.(kills|disk_faults|steady)", "takes minutes, or root", check_help),
     (r"tensorboard ", "serves until it is stopped", check_tensorboard),
 )
 
