@@ -23,7 +23,9 @@ from documented_data import opened
 
 from mtml_tf import config, engines
 from mtml_tf.classes import read_classes
+from mtml_tf.semantic import config as semantic
 
+_CONFIGS = ("Network", "Loss", "Data", "Train", "Segment")
 # Flags of other programs (docker, pip, tensorboard), and those that every program of absl has.
 OTHER_FLAGS = {"build-arg", "gpus", "rm", "user", "no-deps", "logdir", "nodes"}
 # Options of Apache Beam.
@@ -61,8 +63,9 @@ def test_every_flag_that_is_named_is_one_of_a_program(page):
     flags = set(OTHER_FLAGS)
     for source in sources:
         flags |= set(re.findall(r'DEFINE_\w+\(\s*"(\w+)"', source.read_text()))
-    for name in ("Network", "Loss", "Data", "Train", "Segment"):
-        flags |= {field.name for field in dataclasses.fields(getattr(config, f"{name}Config"))}
+    configs = [getattr(config, f"{name}Config") for name in _CONFIGS]
+    configs += [getattr(semantic, f"Semantic{name}Config") for name in ("Network", "Data", "Train")]
+    flags |= {field.name for each in configs for field in dataclasses.fields(each)}
     flags |= {field.name for field in dataclasses.fields(engines.Engine)}
     named = set(re.findall(r"(?<![\w-])--(\w[\w-]*)", (ROOT / page).read_text()))
     assert named - flags - {f"no{flag}" for flag in flags} == set()
