@@ -93,7 +93,7 @@ def find_run_folders(path: str | pathlib.Path) -> list[pathlib.Path]:
 
 
 def _checked_folds(run_dir: pathlib.Path, folds: list[pathlib.Path]) -> list[pathlib.Path]:
-    """Returns the folders where they are all folds of one number, each with weights.
+    """Returns the folders where they are all folds of one number.
 
     Raises:
         ValueError: one is missing: its scenes would be predicted by networks that saw them.
@@ -108,8 +108,6 @@ def _checked_folds(run_dir: pathlib.Path, folds: list[pathlib.Path]) -> list[pat
             f"{', '.join(folder.name for folder in folds)}; start mtml_tf.train_semantic again, "
             "which goes on, or move those of another number away"
         )
-    for folder in folds:
-        models.find_weights(folder, models.LAST)
     return sorted(wanted, key=lambda folder: int(folder.name.split("_")[1]))
 
 
