@@ -8,7 +8,7 @@ from scenes import CLASSES, NUM_FEATURES, batch_of, box_scene, write_folder
 
 from mtml_tf.backend import tf
 from mtml_tf.config import DataConfig
-from mtml_tf.data import pipeline
+from mtml_tf.data import pipeline, records
 from mtml_tf.data.pipeline import (
     Share,
     batch_of_one,
@@ -321,9 +321,9 @@ def test_shares_of_a_step_are_its_scenes_as_one_process_sees_them(folder, monkey
         return sorted(found)
 
     whole = take(make_dataset(folder, "train", config, num_steps=3), -1)
-    read, original = [], DataFolder.record
+    read, original = [], records._read_record
     monkeypatch.setattr(
-        DataFolder, "record", lambda self, entry: read.append(entry) or original(self, entry)
+        records, "_read_record", lambda path, entry: read.append(entry) or original(path, entry)
     )
     shares = [
         take(make_dataset(folder, "train", config, num_steps=3, share=Share(4, first, 2)), -1)
@@ -333,7 +333,7 @@ def test_shares_of_a_step_are_its_scenes_as_one_process_sees_them(folder, monkey
     for step, batch in enumerate(whole):
         of_step = [part for share in shares for part in share[2 * step : 2 * step + 2]]
         assert scenes_in(of_step) == scenes_in([batch])
-    assert len(read) == 3 * 4  # of the batches; the first scene is looked at otherwise
+    assert len(read) == 2 + 3 * 4  # each process looks at the first scene once
 
 
 def test_replicas_get_about_as_many_voxels():
