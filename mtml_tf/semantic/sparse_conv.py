@@ -14,7 +14,7 @@ from typing import Any
 
 from mtml_tf.backend import tf
 
-Gradient = Callable[..., tuple[tf.Tensor, tf.Tensor]]
+Product = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
 
 # Bytes that are gathered at a time: small enough for a CPU's caches to help.
 _BLOCK_BYTES = 1 << 22
@@ -33,19 +33,13 @@ def submanifold_conv(rows: tf.Tensor, kernel: tf.Tensor, neighbours: tf.Tensor) 
     Returns:
         float32 [S, F].
     """
-
-    @tf.custom_gradient
-    def apply(rows: tf.Tensor, kernel: tf.Tensor) -> tuple[tf.Tensor, Gradient]:
-        def gradient(upstream: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            backwards = tf.transpose(kernel[::-1], (0, 2, 1))
-            return (
-                gathered_product(upstream, neighbours, backwards),
-                _kernel_gradient(rows, neighbours, upstream),
-            )
-
-        return gathered_product(rows, neighbours, kernel), gradient
-
-    return apply(rows, kernel)
+    return _with_gradients(
+        rows,
+        kernel,
+        lambda rows, kernel: gathered_product(rows, neighbours, kernel),
+        lambda upstream, turned: gathered_product(upstream, neighbours, turned[::-1]),
+        lambda rows, upstream: _kernel_gradient(rows, neighbours, upstream),
+    )
 
 
 @tf.autograph.experimental.do_not_convert
@@ -63,18 +57,13 @@ def strided_conv(
     Returns:
         float32 [S', F], values at the coarser sites.
     """
-
-    @tf.custom_gradient
-    def apply(rows: tf.Tensor, kernel: tf.Tensor) -> tuple[tf.Tensor, Gradient]:
-        def gradient(upstream: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            return (
-                _spread(upstream, tf.transpose(kernel, (0, 2, 1)), places),
-                _kernel_gradient(rows, children, upstream),
-            )
-
-        return gathered_product(rows, children, kernel), gradient
-
-    return apply(rows, kernel)
+    return _with_gradients(
+        rows,
+        kernel,
+        lambda rows, kernel: gathered_product(rows, children, kernel),
+        lambda upstream, turned: _spread(upstream, turned, places),
+        lambda rows, upstream: _kernel_gradient(rows, children, upstream),
+    )
 
 
 @tf.autograph.experimental.do_not_convert
@@ -92,17 +81,42 @@ def inverse_conv(
     Returns:
         float32 [S, F], values at the finer sites.
     """
+    return _with_gradients(
+        rows,
+        kernel,
+        lambda rows, kernel: _spread(rows, kernel, places),
+        lambda upstream, turned: gathered_product(upstream, children, turned),
+        # That of the strided convolution which leads from `upstream` to `rows`.
+        lambda rows, upstream: _turned(_kernel_gradient(upstream, children, rows)),
+    )
+
+
+def _with_gradients(
+    rows: tf.Tensor, kernel: tf.Tensor, forward: Product, backward: Product, of_kernel: Product
+) -> tf.Tensor:
+    """Returns `forward(rows, kernel)`, whose gradients are not TensorFlow's own.
+
+    Args:
+        rows: float32, what is convolved.
+        kernel: float32 [K, C, F].
+        forward: of rows and kernel.
+        backward: the gradient of the rows, of that of the output and the kernel [K, F, C].
+        of_kernel: the gradient of the kernel, of the rows and that of the output.
+    """
 
     @tf.custom_gradient
-    def apply(rows: tf.Tensor, kernel: tf.Tensor) -> tuple[tf.Tensor, Gradient]:
+    def apply(rows: tf.Tensor, kernel: tf.Tensor) -> tuple[tf.Tensor, Any]:
         def gradient(upstream: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            back = gathered_product(upstream, children, tf.transpose(kernel, (0, 2, 1)))
-            # The kernel's gradient of the strided convolution that leads from `upstream` to `rows`.
-            return back, tf.transpose(_kernel_gradient(upstream, children, rows), (0, 2, 1))
+            return backward(upstream, _turned(kernel)), of_kernel(rows, upstream)
 
-        return _spread(rows, kernel, places), gradient
+        return forward(rows, kernel), gradient
 
     return apply(rows, kernel)
+
+
+def _turned(kernel: tf.Tensor) -> tf.Tensor:
+    """Returns a kernel [K, C, F] as [K, F, C]."""
+    return tf.transpose(kernel, (0, 2, 1))
 
 
 @tf.autograph.experimental.do_not_convert
