@@ -273,32 +273,18 @@ class DataConfig:
 
 
 @dataclasses.dataclass(frozen=True)
-class TrainConfig:
-    """How the network is trained (paper section 4, 'Setup').
+class RunConfig:
+    """How long, how fast and where a network is trained.
 
     Attributes:
         epochs: passes over the training scenes.
         learning_rate: of Adam.
-        decay: `constant` (paper) or `cosine` (falls to 0 over the epochs).
-        validation_split: name of the split to validate on; empty for none.
-        validation_scenes: at most so many of its scenes, evenly spaced; 0 for all.
-        ap_every: validation AP50 every so many epochs; 0 for never.
-        min_vertices: smallest ground truth that counts in the validation AP, in vertices.
+        decay: `constant` (as published) or `cosine` (falls to 0 over the epochs).
         checkpoint_every: a checkpoint every so many steps, and at the end of every epoch.
         max_minutes: stop after so many minutes, to be resumed later; 0 for no limit.
-        init_from: run folder whose weights of equal shape are taken at the start, those of the
-            first layer only where the classes have the same names in the same order; empty for
-            none.
-        execution: `occupied` (compute only where needed) or `dense` (plain Keras), equal values.
-        precision: of activations and products: `float32`, or `bfloat16`, faster where the
-            hardware has it and refused where its gradients would be wrong.
-        recompute: compute activations again for the gradients instead of keeping them: less
-            memory, more time, equal values.
         strategy: devices that share each batch evenly: `auto` (as many of the GPUs as can),
             `mirrored` (all of them), `default` (one) or `multiworker` (all of the machines that
             TF_CONFIG names).
-        hashes: when the SHA-256 of the shards are compared with the manifest: `beside` the steps,
-            where no checkpoint is written before that is done, or `first`.
 
     Raises:
         ValueError: a value out of range.
@@ -307,23 +293,59 @@ class TrainConfig:
     epochs: int = 100
     learning_rate: float = 5e-4
     decay: str = "constant"
-    validation_split: str = ""
-    validation_scenes: int = 0
-    ap_every: int = 5
-    min_vertices: int = 100
     checkpoint_every: int = 500
     max_minutes: float = 0.0
-    init_from: str = ""
-    execution: str = "occupied"
-    precision: str = "float32"
-    recompute: bool = False
     strategy: str = "auto"
-    hashes: str = "beside"
 
     def __post_init__(self) -> None:
         require(self.epochs >= 1, "at least 1 epoch", self.epochs)
         require(0 < self.learning_rate < math.inf, "a learning_rate above 0", self.learning_rate)
         require(self.decay in ("constant", "cosine"), "decay constant or cosine", self.decay)
+        require(
+            self.strategy in ("auto", "default", "mirrored", "multiworker"),
+            "strategy auto, default, mirrored or multiworker",
+            self.strategy,
+        )
+        require(self.checkpoint_every >= 1, "checkpoint_every of at least 1", self.checkpoint_every)
+        require_at_least_0(self, "max_minutes")
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainConfig(RunConfig):
+    """How the network is trained (paper section 4, 'Setup').
+
+    Attributes:
+        validation_split: name of the split to validate on; empty for none.
+        validation_scenes: at most so many of its scenes, evenly spaced; 0 for all.
+        ap_every: validation AP50 every so many epochs; 0 for never.
+        min_vertices: smallest ground truth that counts in the validation AP, in vertices.
+        init_from: run folder whose weights of equal shape are taken at the start, those of the
+            first layer only where the classes have the same names in the same order; empty for
+            none.
+        execution: `occupied` (compute only where needed) or `dense` (plain Keras), equal values.
+        precision: of activations and products: `float32`, or `bfloat16`, faster where the
+            hardware has it and refused where its gradients would be wrong.
+        recompute: compute activations again for the gradients instead of keeping them: less
+            memory, more time, equal values.
+        hashes: when the SHA-256 of the shards are compared with the manifest: `beside` the steps,
+            where no checkpoint is written before that is done, or `first`.
+
+    Raises:
+        ValueError: a value out of range.
+    """
+
+    validation_split: str = ""
+    validation_scenes: int = 0
+    ap_every: int = 5
+    min_vertices: int = 100
+    init_from: str = ""
+    execution: str = "occupied"
+    precision: str = "float32"
+    recompute: bool = False
+    hashes: str = "beside"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
         require(
             self.execution in EXECUTIONS, f"execution {' or '.join(EXECUTIONS)}", self.execution
         )
@@ -335,11 +357,5 @@ class TrainConfig:
             "execution occupied with recompute",
             self.execution,
         )
-        require(
-            self.strategy in ("auto", "default", "mirrored", "multiworker"),
-            "strategy auto, default, mirrored or multiworker",
-            self.strategy,
-        )
         require(self.hashes in ("beside", "first"), "hashes beside or first", self.hashes)
-        require(self.checkpoint_every >= 1, "checkpoint_every of at least 1", self.checkpoint_every)
-        require_at_least_0(self, "validation_scenes", "ap_every", "min_vertices", "max_minutes")
+        require_at_least_0(self, "validation_scenes", "ap_every", "min_vertices")

@@ -94,12 +94,11 @@ def _fields(config_class: type, leave_out: Collection[str]) -> dict[str, tuple[A
 
 
 def _field_helps(config_class: type) -> dict[str, str]:
-    """Parses the `Attributes:` section of a class's docstring: help by field."""
-    section = (
-        (inspect.getdoc(config_class) or "").partition("Attributes:\n")[2].partition("\n\n")[0]
-    )
+    """Parses the `Attributes:` sections of a class and those that it extends: help by field."""
     helps: dict[str, str] = {}
-    for entry in re.split(r"\n(?=    \w)", "\n" + section):
-        name, _, text = entry.strip().partition(":")
-        helps[name] = " ".join(text.split())
+    for one in reversed(config_class.__mro__):
+        section = inspect.cleandoc(one.__doc__ or "").partition("Attributes:\n")[2]
+        for entry in re.split(r"\n(?=    \w)", "\n" + section.partition("\n\n")[0]):
+            name, _, text = entry.strip().partition(":")
+            helps[name] = " ".join(text.split())
     return helps

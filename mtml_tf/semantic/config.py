@@ -7,7 +7,7 @@ Engelcke, van der Maaten, CVPR 2018); where it says nothing, the field says that
 import dataclasses
 import math
 
-from mtml_tf.config import require, require_at_least_0
+from mtml_tf.config import RunConfig, require, require_at_least_0
 
 COLOR, GEOMETRY = "color", "geometry"
 # What each kind of input is, by channel.
@@ -116,23 +116,16 @@ class SemanticDataConfig:
 
 
 @dataclasses.dataclass(frozen=True)
-class SemanticTrainConfig:
-    """How long, how fast and where the network is trained.
+class SemanticTrainConfig(RunConfig):
+    """How the network is trained.
 
     Attributes:
-        epochs: passes over the training scenes.
-        learning_rate: of Adam.
-        decay: `constant` (as the example trains) or `cosine` (falls to 0 over the epochs; ours).
         class_balance: exponent b by which rare classes count more in the loss: a point by the share
             of its class in the batch to the power of -b. 0 for none, as the example has it; ours.
         folds: parts that the training scenes are dealt into; a network is trained for each, which
             never sees it. 0 for one network of all scenes.
-        checkpoint_every: a checkpoint every so many steps, and at the end of every epoch.
-        max_minutes: stop after so many minutes, to be resumed later; 0 for no limit.
-        init_from: run folder whose weights of equal name and shape are taken at the start.
-        strategy: devices that share each batch evenly: `auto` (as many of the GPUs as can),
-            `mirrored` (all of them), `default` (one) or `multiworker` (all of the machines that
-            TF_CONFIG names).
+        init_from: run folder whose weights of equal name and shape are taken at the start; empty
+            for none.
 
     Raises:
         ValueError: a value out of range.
@@ -140,23 +133,11 @@ class SemanticTrainConfig:
 
     epochs: int = 512
     learning_rate: float = 1e-3
-    decay: str = "constant"
     class_balance: float = 0.0
     folds: int = 0
-    checkpoint_every: int = 500
-    max_minutes: float = 0.0
     init_from: str = ""
-    strategy: str = "auto"
 
     def __post_init__(self) -> None:
-        require(self.epochs >= 1, "at least 1 epoch", self.epochs)
-        require(0 < self.learning_rate < math.inf, "a learning_rate above 0", self.learning_rate)
-        require(self.decay in ("constant", "cosine"), "decay constant or cosine", self.decay)
+        super().__post_init__()
         require(self.folds == 0 or self.folds >= 2, "0 folds or at least 2", self.folds)
-        require(
-            self.strategy in ("auto", "default", "mirrored", "multiworker"),
-            "strategy auto, default, mirrored or multiworker",
-            self.strategy,
-        )
-        require(self.checkpoint_every >= 1, "checkpoint_every of at least 1", self.checkpoint_every)
-        require_at_least_0(self, "class_balance", "max_minutes")
+        require_at_least_0(self, "class_balance")
