@@ -91,8 +91,11 @@ def test_each_fold_is_kept_from_one_network_that_starts_with_given_weights(
 @pytest.mark.parametrize(
     ("changed", "found"),
     [
-        ({"data": {"seed": 5}}, "expected seed 0 as this run was begun with, found 5"),
-        ({"decay": "cosine"}, "expected decay constant as this run was begun with, found cosine"),
+        ({"data": {"seed": 5}}, "expected --seed=0 as this run was begun with, found --seed=5"),
+        (
+            {"decay": "cosine"},
+            "expected --decay=constant as this run was begun with, found --decay=cosine",
+        ),
     ],
 )
 def test_a_run_goes_on_by_its_own_method_only(data_dir, whole, changed, found):

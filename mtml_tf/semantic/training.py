@@ -17,7 +17,6 @@ from typing import Any
 
 from absl import logging
 
-from mtml_tf import files
 from mtml_tf.backend import keras, tf
 from mtml_tf.config import require
 from mtml_tf.inference import models
@@ -39,8 +38,9 @@ from mtml_tf.semantic.models import (
 from mtml_tf.semantic.network import build_semantic_network
 from mtml_tf.semantic.point_folder import PointFolder
 from mtml_tf.training import callbacks, run_folder
-from mtml_tf.training.building import check_same_start, restore_newest, saving
+from mtml_tf.training.building import check_same_start, learning_rate, restore_newest, saving
 from mtml_tf.training.fitting import Schedule, fit, told_what_failed
+from mtml_tf.training.learning import Learning
 from mtml_tf.training.replicas import (
     choose_strategy,
     devices_in_words,
@@ -82,35 +82,19 @@ class SemanticExperiment:
 
 
 @dataclasses.dataclass(frozen=True)
-class SemanticLearner:
-    """All that changes while it is trained, and what a checkpoint holds of it.
+class SemanticLearner(Learning):
+    """The semantic network while it is trained.
 
     Attributes:
         network: the bare network.
-        training_model: the network with its loss, as Keras trains it.
-        optimizer: it counts the steps.
     """
 
     network: keras.Model
-    training_model: keras.Model
-    optimizer: keras.optimizers.Optimizer
 
     @property
-    def step(self) -> int:
-        """Number of steps done."""
-        return int(self.optimizer.iterations.numpy())
-
-    @property
-    def strategy(self) -> tf.distribute.Strategy:
-        """On which devices it is trained."""
-        return self.training_model.distribute_strategy
-
-    @functools.cached_property
-    def checkpoint(self) -> tf.train.Checkpoint:
-        """What a checkpoint holds."""
-        checkpoint = tf.train.Checkpoint(network=self.network, optimizer=self.optimizer)
-        checkpoint.save_counter.assign(0)
-        return checkpoint
+    def kept(self) -> dict[str, Any]:
+        """The network."""
+        return {"network": self.network}
 
 
 class PointLoss(keras.layers.Layer):
@@ -240,8 +224,7 @@ def _train_one(
     chief = is_chief(strategy)
     holding = run_folder.held(run_dir) if chief else contextlib.nullcontext()
     with told_who_is_gone(strategy), Signals().heeded() as signals, holding:
-        method = _method(experiment, seen, description)
-        _check_goes_on(run_dir, method)
+        _check_goes_on(run_dir, experiment, seen)
         make_repeatable(experiment.data.seed)
         learner = build_learner(network, config, schedule.total_steps, strategy)
         paths = models.find_checkpoints(run_dir)
@@ -261,9 +244,8 @@ def _train_one(
                 if chief:
                     before_start()
                     write_description(run_dir, description)
-                    text = json.dumps(method, indent=1) + "\n"
-                    settings = pathlib.Path(run_dir) / run_folder.SETTINGS
-                    files.write_text(settings, text, overwrite=True)
+                    settings = {"method": _method(experiment), "scenes": seen}
+                    run_folder.write_settings(run_dir, settings)
                 scenes = functools.partial(
                     make_batches, folder, experiment.train_split, seen, network, experiment.data
                 )
@@ -298,13 +280,10 @@ def build_learner(
             network.output, sites=points[SITES], channels=points[CHANNELS]
         )
         training_model = keras.Model({**network.input, **points}, outputs)
-        rate: Any = train.learning_rate
-        if train.decay == "cosine":
-            rate = keras.optimizers.schedules.CosineDecay(rate, total_steps)
-        optimizer = keras.optimizers.Adam(rate, epsilon=_ADAM_EPSILON)
+        optimizer = keras.optimizers.Adam(learning_rate(train, total_steps), epsilon=_ADAM_EPSILON)
         optimizer.build(training_model.trainable_variables)
         training_model.compile(optimizer)
-    return SemanticLearner(network, training_model, optimizer)
+    return SemanticLearner(training_model, optimizer, network)
 
 
 def _beside(
@@ -339,34 +318,27 @@ def _beside(
     ]
 
 
-def _method(
-    experiment: SemanticExperiment, names: Sequence[str], description: SemanticDescription
-) -> dict[str, Any]:
-    """Returns what a run keeps, as JSON has it: all but lengths, limits, rate and devices."""
+def _method(experiment: SemanticExperiment) -> dict[str, Any]:
+    """Returns the settings that a run keeps, by the names of their flags, as JSON has them."""
     method = {
         "train_split": experiment.train_split,
         "decay": experiment.train.decay,
         "class_balance": experiment.train.class_balance,
-        **dataclasses.asdict(description.network),
+        **dataclasses.asdict(experiment.network),
         **dataclasses.asdict(experiment.data),
-        "fold": description.fold,
-        "scenes": list(names),
     }
+    del method["num_classes"]
     return dict(json.loads(json.dumps(method)))
 
 
-def _check_goes_on(run_dir: str, method: dict[str, Any]) -> None:
+def _check_goes_on(run_dir: str, experiment: SemanticExperiment, names: Sequence[str]) -> None:
     """Raises ValueError where a run that has begun is of another method, or of other scenes."""
-    path = pathlib.Path(run_dir) / run_folder.SETTINGS
-    if not (run_folder.has_begun(run_dir) and path.exists()):
-        return
-    before = files.read_json(path)
-    for name, value in method.items():
-        if before.get(name, value) != value:
-            raise ValueError(
-                f"{run_dir}: expected {name} {files.shown(before[name])} as this run was begun "
-                f"with, found {files.shown(value)}; repeat it or give another --run_dir"
-            )
+    before = run_folder.check_method(run_dir, _method(experiment))
+    if before.get("scenes", list(names)) != list(names):
+        raise ValueError(
+            f"{run_dir}: expected the scenes that this run was begun with, found others; give "
+            "that --data_dir or another --run_dir"
+        )
 
 
 def _initialise_from(network: keras.Model, run_dir: str) -> None:

@@ -1,75 +1,43 @@
 """What is trained: network, loss and optimizer joined, and where they start."""
 
 import dataclasses
-import functools
 import itertools
 import pathlib
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any
 
 from absl import logging
 
 from mtml_tf.backend import keras, tf
 from mtml_tf.classes import ClassSet
-from mtml_tf.config import LossConfig, TrainConfig
+from mtml_tf.config import LossConfig, RunConfig, TrainConfig
 from mtml_tf.inference import models
 from mtml_tf.network.architecture import STEM
 from mtml_tf.network.losses import TRUTH, MultiTaskLoss
 from mtml_tf.network.voxel_network import VoxelNetwork
 from mtml_tf.training import replicas
 from mtml_tf.training.experiment import Experiment
+from mtml_tf.training.learning import Learning
 
 _MOST_CHECKPOINTS = 2
 
 
-class Kept(Protocol):
-    """What checkpoints keep; see `Learner`."""
-
-    @property
-    def step(self) -> int: ...  # noqa: D102
-
-    @property
-    def checkpoint(self) -> tf.train.Checkpoint: ...  # noqa: D102
-
-    @property
-    def strategy(self) -> tf.distribute.Strategy: ...  # noqa: D102
-
-
 @dataclasses.dataclass(frozen=True)
-class Learner:
-    """All that changes while it is trained, and what a checkpoint holds of it.
+class Learner(Learning):
+    """The network for instances while it is trained.
 
     Attributes:
         model: the network ready for use.
-        training_model: the network with its loss, as Keras trains it.
-        optimizer: it counts the steps.
         best_ap: validation AP50 of the weights in `best/`; -1 before there are any.
     """
 
     model: models.Model
-    training_model: keras.Model
-    optimizer: keras.optimizers.Optimizer
     best_ap: tf.Variable
 
     @property
-    def step(self) -> int:
-        """Number of steps done."""
-        return int(self.optimizer.iterations.numpy())
-
-    @property
-    def strategy(self) -> tf.distribute.Strategy:
-        """On which devices it is trained."""
-        return self.training_model.distribute_strategy
-
-    @functools.cached_property
-    def checkpoint(self) -> tf.train.Checkpoint:
-        """What a checkpoint holds."""
-        checkpoint = tf.train.Checkpoint(
-            network=self.model.network.dense, optimizer=self.optimizer, best_ap=self.best_ap
-        )
-        # Makes the variable now: where the chief alone made it, it would wait for other workers.
-        checkpoint.save_counter.assign(0)
-        return checkpoint
+    def kept(self) -> dict[str, Any]:
+        """Network and score."""
+        return {"network": self.model.network.dense, "best_ap": self.best_ap}
 
 
 def build(
@@ -99,7 +67,7 @@ def build(
         training_model.compile(optimizer)
         best_ap = tf.Variable(-1.0, trainable=False)
     model = models.Model(description, network)
-    return Learner(model, training_model, optimizer, best_ap)
+    return Learner(training_model, optimizer, model, best_ap)
 
 
 def build_training_model(network: VoxelNetwork, loss: LossConfig, num_features: int) -> keras.Model:
@@ -129,7 +97,7 @@ def build_training_model(network: VoxelNetwork, loss: LossConfig, num_features: 
     return keras.Model(inputs, outputs)
 
 
-def learning_rate(config: TrainConfig, total_steps: int) -> Any:
+def learning_rate(config: RunConfig, total_steps: int) -> Any:
     """Returns the learning rate as Adam takes it: a number, or a schedule."""
     if config.decay == "cosine":
         return keras.optimizers.schedules.CosineDecay(config.learning_rate, total_steps)
@@ -157,7 +125,7 @@ def restore(learner: Learner, run_dir: str, config: TrainConfig) -> bool:
     return restored == next(iter(paths), "")
 
 
-def check_same_start(learner: Kept, run_dir: str) -> None:
+def check_same_start(learner: Learning, run_dir: str) -> None:
     """Raises ValueError where workers have restored different steps."""
     count, steps = replicas.summing(learner.strategy)([1, learner.step])
     if steps != count * learner.step:
@@ -168,7 +136,7 @@ def check_same_start(learner: Kept, run_dir: str) -> None:
         )
 
 
-def restore_newest(learner: Kept, paths: Sequence[str]) -> str:
+def restore_newest(learner: Learning, paths: Sequence[str]) -> str:
     """Restores the first checkpoint that is whole; returns its path, empty where there is none."""
     for path, before in zip(paths, [*paths, ""][1:], strict=True):
         try:
@@ -191,7 +159,7 @@ def restore_newest(learner: Kept, paths: Sequence[str]) -> str:
     return ""
 
 
-def saving(learner: Kept, run_dir: str) -> tf.train.CheckpointManager:
+def saving(learner: Learning, run_dir: str) -> tf.train.CheckpointManager:
     """Returns what saves the checkpoints of a run; what is damaged is taken from their list."""
     folder = _checkpoints_of(run_dir)
     restored = f"-{learner.step}"

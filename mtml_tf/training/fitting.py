@@ -6,7 +6,6 @@ import functools
 import math
 import re
 from collections.abc import Callable, Iterator, Sequence
-from typing import Protocol
 
 from mtml_tf import files
 from mtml_tf.backend import keras, tf
@@ -14,20 +13,8 @@ from mtml_tf.data.pipeline import Share
 from mtml_tf.data.records import DataFolder
 from mtml_tf.training.checks import LESS_MEMORY
 from mtml_tf.training.experiment import Experiment
+from mtml_tf.training.learning import Learning
 from mtml_tf.training.stopping import OutOfTimeError
-
-
-class Trained(Protocol):
-    """What is trained; see `building.Learner`."""
-
-    @property
-    def training_model(self) -> keras.Model: ...  # noqa: D102
-
-    @property
-    def step(self) -> int: ...  # noqa: D102
-
-    @property
-    def strategy(self) -> tf.distribute.Strategy: ...  # noqa: D102
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,7 +60,7 @@ def schedule_of(folder: DataFolder, experiment: Experiment) -> Schedule:
 
 
 def fit(
-    learner: Trained,
+    learner: Learning,
     scenes: Callable[..., tf.data.Dataset],
     schedule: Schedule,
     beside: Sequence[keras.callbacks.Callback],
@@ -114,7 +101,7 @@ def _distributed(
 
 
 @contextlib.contextmanager
-def told_what_failed(run_dir: str, data_dir: str, learner: Trained) -> Iterator[None]:
+def told_what_failed(run_dir: str, data_dir: str, learner: Learning) -> Iterator[None]:
     """Tells in a sentence, as ValueError, that memory, disk or data do not last to the end."""
     goes_on = "start again, which goes on from the last checkpoint"
     try:

@@ -4,7 +4,7 @@ import contextlib
 import dataclasses
 import json
 import pathlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from absl import logging
@@ -71,14 +71,7 @@ def check_goes_on(run_dir: str, folder: DataFolder, experiment: Experiment) -> N
     Raises:
         ValueError: another method, where it names the first setting that differs; or other scenes.
     """
-    before, split = _read(run_dir), experiment.train_split
-    for name, value in _method(experiment).items():
-        was = before.get("method", {}).get(name, value)  # of an older version: counts as unchanged
-        if was != value:
-            raise ValueError(
-                f"{run_dir}: expected {_as_flag(name, was)} as this run was begun with, found "
-                f"{_as_flag(name, value)}; repeat {_as_flag(name, was)} or give another --run_dir"
-            )
+    before, split = check_method(run_dir, _method(experiment)), experiment.train_split
     scenes = folder.digests(split)
     if before.get("scenes", scenes) != scenes:
         raise ValueError(
@@ -91,6 +84,37 @@ def check_goes_on(run_dir: str, folder: DataFolder, experiment: Experiment) -> N
         logging.warning(
             "%s: until now --learning_rate=%s, from now on --learning_rate=%s", run_dir, was, rate
         )
+
+
+def check_method(run_dir: str, method: Mapping[str, Any]) -> dict[str, Any]:
+    """Checks that a run that has begun goes on by its own method.
+
+    Args:
+        run_dir: run folder.
+        method: the settings that a run keeps, by the names of their flags.
+
+    Returns:
+        What `write_settings` wrote of the run; nothing where it has not begun.
+
+    Raises:
+        ValueError: another method, where it names the first setting that differs; or settings that
+            can't be read.
+    """
+    before = _read(run_dir)
+    for name, value in method.items():
+        was = before.get("method", {}).get(name, value)  # of an older version: counts as unchanged
+        if was != value:
+            raise ValueError(
+                f"{run_dir}: expected {_as_flag(name, was)} as this run was begun with, found "
+                f"{_as_flag(name, value)}; repeat {_as_flag(name, was)} or give another --run_dir"
+            )
+    return before
+
+
+def write_settings(run_dir: str, settings: Mapping[str, Any]) -> None:
+    """Writes what a run was begun with: its `method`, and what else it must go on with."""
+    text = json.dumps(settings, indent=1) + "\n"
+    files.write_text(pathlib.Path(run_dir) / SETTINGS, text, overwrite=True)
 
 
 def check_model(run_dir: str, description: models.ModelConfig) -> None:
@@ -117,8 +141,7 @@ def write(
         "data_dir": str(folder.path),
         "scenes": folder.digests(experiment.train_split),
     }
-    text = json.dumps(settings, indent=1) + "\n"
-    files.write_text(pathlib.Path(run_dir) / SETTINGS, text, overwrite=True)
+    write_settings(run_dir, settings)
 
 
 def _check_is_run_folder(path: pathlib.Path) -> None:
