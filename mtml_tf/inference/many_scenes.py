@@ -5,7 +5,6 @@ it is not made again. The settings lie beside it, `predictions.json`, so that wh
 two ways to use one, have found is never mixed.
 """
 
-import contextlib
 import dataclasses
 import json
 import os
@@ -20,6 +19,7 @@ from mtml_tf.classes import ClassSet
 from mtml_tf.data.records import DataFolder, RecordEntry, read_object, read_scene
 from mtml_tf.engines import BEAM, Engine
 from mtml_tf.inference import prediction
+from mtml_tf.inference.claiming import claimed
 from mtml_tf.inference.model_source import ModelSource
 from mtml_tf.scans.scan_file import ScanFile
 from mtml_tf.scoring.benchmark_format import has_predictions, write_predictions
@@ -29,9 +29,6 @@ from mtml_tf.scoring.folders import (
     PREDICTIONS,
     REPORT,
     SCAN_SETTINGS,
-    SETTINGS,
-    check_may_predict,
-    remove_predictions,
 )
 
 THIS_PROCESS = Engine(num_workers=1)
@@ -94,7 +91,7 @@ def predict_split(
     times = []
     with (
         files.told_of_disk(output_dir),
-        _opened(pathlib.Path(output_dir), settings, overwrite),
+        claimed(pathlib.Path(output_dir), settings, overwrite),
     ):
         missing = [entry for entry in entries if not has_predictions(output_dir, entry.name)]
         if missing:
@@ -288,51 +285,8 @@ class _ScanWorker:
         return json.loads(json.dumps(told))
 
 
-@contextlib.contextmanager
-def _opened(folder: pathlib.Path, settings: Mapping[str, Any], overwrite: bool) -> Iterator[None]:
-    """Makes a folder ready for predictions of these settings, and keeps other processes out.
-
-    Raises:
-        ValueError: it holds something else, and may not be overwritten, or another process
-            predicts into it.
-    """
-    check_may_predict(folder, overwrite)
-    files.make_folder(folder)
-    with contextlib.ExitStack() as stack:
-        try:
-            stack.enter_context(files.locked(folder, wait=False))
-        except files.LockedError as error:
-            raise ValueError(
-                f"{folder}: expected a folder that nobody writes, found that another process "
-                "predicts into it; wait for its end or choose another folder"
-            ) from error
-        _begin(folder, settings, overwrite)
-        yield
-
-
-def _begin(folder: pathlib.Path, settings: Mapping[str, Any], overwrite: bool) -> None:
-    if folder.is_dir() and overwrite:
-        remove_predictions(folder)
-    path = folder / SETTINGS
-    if not path.exists():
-        files.write_text(path, json.dumps(settings, indent=1) + "\n")
-        return
-    theirs = read_object(path)
-    for name, ours in settings.items():
-        if theirs.get(name) != ours:
-            raise ValueError(
-                f"{folder}: exists already; choose another folder or give --overwrite: expected "
-                f"predictions of the same '{name}' to go on with, found {_brief(theirs.get(name))} "
-                f"in {path} instead of {_brief(ours)}"
-            )
-
-
 def _again(overwrite: bool) -> str:
     return "again without --overwrite" if overwrite else "again"
-
-
-def _brief(value: Any) -> str:
-    return files.shown(json.dumps(value), 40)
 
 
 def _encode_report(

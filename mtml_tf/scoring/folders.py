@@ -56,8 +56,19 @@ PREDICTIONS = files.FolderKind(
 )
 
 
-def check_may_predict(folder: str | pathlib.Path, overwrite: bool) -> None:
+def check_may_predict(
+    folder: str | pathlib.Path,
+    overwrite: bool,
+    kind: files.FolderKind = PREDICTIONS,
+    settings_name: str = SETTINGS,
+) -> None:
     """Checks that a folder may get the scenes of a split; for before long work.
+
+    Args:
+        folder: the folder.
+        overwrite: what is there may be replaced.
+        kind: of what may be there.
+        settings_name: of the file in it that tells what was predicted by what.
 
     Raises:
         ValueError: it holds something else than predictions, or `overwrite` is False and it does
@@ -65,9 +76,9 @@ def check_may_predict(folder: str | pathlib.Path, overwrite: bool) -> None:
     """
     files.check_folder(folder)
     if overwrite and os.path.isdir(folder) and os.listdir(folder):
-        PREDICTIONS.check(folder)
-    elif not pathlib.Path(folder, SETTINGS).is_file():
-        files.check_may_replace(folder, overwrite, PREDICTIONS)
+        kind.check(folder)
+    elif not pathlib.Path(folder, settings_name).is_file():
+        files.check_may_replace(folder, overwrite, kind)
 
 
 def is_complete(folder: str | pathlib.Path) -> bool:
@@ -82,18 +93,27 @@ def is_complete(folder: str | pathlib.Path) -> bool:
     return report.exists() and f'"status": "{FAILED}"' not in files.read_text(report)
 
 
-def remove_predictions(folder: pathlib.Path) -> None:
+def remove_predictions(
+    folder: pathlib.Path,
+    kind: files.FolderKind = PREDICTIONS,
+    settings_name: str = SETTINGS,
+) -> None:
     """Empties a folder of predictions; one that is killed meanwhile leaves no scene in part.
+
+    Args:
+        folder: the folder.
+        kind: of what may be there.
+        settings_name: of the file in it that tells what was predicted by what.
 
     Raises:
         ValueError: there is something else in it; nothing is removed then.
     """
     if not any(folder.iterdir()):
         return
-    PREDICTIONS.check(folder)
+    kind.check(folder)
     paths = [path for path in folder.rglob("*") if not path.is_dir()]
     # Lists before their masks, and the settings last.
-    for path in sorted(paths, key=lambda path: (path.name == SETTINGS, len(path.parts))):
+    for path in sorted(paths, key=lambda path: (path.name == settings_name, len(path.parts))):
         path.unlink()
 
 

@@ -8,7 +8,6 @@ settings.json   what they were predicted by
 import dataclasses
 import functools
 import io
-import json
 import os
 import pathlib
 from collections.abc import Sequence
@@ -19,8 +18,9 @@ from absl import logging
 
 from mtml_tf import __version__, files, program
 from mtml_tf.classes import ClassSet
-from mtml_tf.data.records import digest, read_object
+from mtml_tf.data.records import digest
 from mtml_tf.engines import Engine
+from mtml_tf.inference.claiming import claimed
 from mtml_tf.scans import semantic_input
 from mtml_tf.semantic import models
 from mtml_tf.semantic.point_folder import PointFolder
@@ -156,34 +156,32 @@ def predict_split(
     engine.check()
     folder, output = PointFolder(data_dir), pathlib.Path(output_dir)
     names = folder.names(split)
-    loaded = source.load()
+    sent = source.absolute()  # with its fingerprint, which workers then need not take again
+    loaded = sent.load()
     if loaded[0].description.classes != folder.classes:
         raise ValueError(
             f"{data_dir}: expected the classes that {source.path} tells, found others in "
             "classes.csv; prepare the scans with those, or take another model"
         )
     settings = {
-        **source.settings(),
+        **sent.settings(),
         "data_dir": os.path.abspath(data_dir),
         "written": written,
     }
-    suffix = WRITTEN[written]
-    _begin(output, settings, overwrite)
-    paths = {name: output / f"{name}{suffix}" for name in names}
-    missing = [name for name in names if not _is_newer(paths[name], folder.scene_path(split, name))]
-    worker = _Worker(
-        *(source.absolute(), os.path.abspath(data_dir), split, os.path.abspath(output), written)
-    )
+    paths = {name: output / f"{name}{WRITTEN[written]}" for name in names}
+    worker = _Worker(sent, os.path.abspath(data_dir), split, os.path.abspath(output), written)
     reasons = {}
-    results = engine.map(worker, missing, "scenes", output)
-    for name, (reason, doubt) in zip(
-        missing, program.progress(results, "scenes", len(missing)), strict=True
-    ):
-        if reason:
-            reasons[name] = reason
-            logging.error("%s failed (%s): %s", name, split, reason)
-        elif doubt > MUCH_DOUBT:
-            logging.warning("%s (%s): %s", name, split, told_of_doubt(doubt))
+    with claimed(output, settings, overwrite, _PREDICTIONS, SETTINGS):
+        missing = [n for n in names if not _is_newer(paths[n], folder.scene_path(split, n))]
+        results = engine.map(worker, missing, "scenes", output)
+        for name, (reason, doubt) in zip(
+            missing, program.progress(results, "scenes", len(missing)), strict=True
+        ):
+            if reason:
+                reasons[name] = reason
+                logging.error("%s failed (%s): %s", name, split, reason)
+            elif doubt > MUCH_DOUBT:
+                logging.warning("%s (%s): %s", name, split, told_of_doubt(doubt))
     if reasons:
         raise ValueError(
             f"{output_dir}: mend the scenes that the log calls failed and start again, which makes "
@@ -253,25 +251,3 @@ def encode_labels(probabilities: Array, classes: ClassSet, written: str) -> byte
         return content.getvalue()
     ids = semantic_input.best_classes(probabilities, classes)
     return "".join(f"{i}\n" for i in ids.tolist()).encode()
-
-
-def _begin(folder: pathlib.Path, settings: dict[str, Any], overwrite: bool) -> None:
-    """Makes the folder, or checks that one that is there was begun by the same settings."""
-    files.check_folder(folder)
-    path = folder / SETTINGS
-    if path.exists() and not overwrite:
-        before = read_object(path)
-        for name, value in settings.items():
-            if before.get(name) != value:
-                raise ValueError(
-                    f"{folder}: exists already; choose another folder or give --overwrite: "
-                    f"expected predictions of the same '{name}' to go on with, found "
-                    f"{files.shown(before.get(name))} instead of {files.shown(value)}"
-                )
-        return
-    files.check_may_replace(folder, overwrite, _PREDICTIONS)
-    if folder.is_dir():  # of other settings, perhaps of other scenes
-        for inner in sorted(folder.iterdir(), key=lambda inner: inner == path):  # the mark last
-            inner.unlink()
-    files.make_folder(folder)
-    files.write_text(path, json.dumps(settings, indent=1) + "\n", overwrite=True)
