@@ -42,9 +42,14 @@ def same_with_gradients(sparse, dense, rows, kernel):
         np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize("has_gpu", [False, True])
 @pytest.mark.parametrize("block_bytes", [1, 400, 1 << 22])
-def test_submanifold_convolution_is_a_dense_one_masked_to_the_sites(grid, monkeypatch, block_bytes):
-    monkeypatch.setattr(sparse_conv, "_BLOCK_BYTES", block_bytes)
+def test_submanifold_convolution_is_a_dense_one_masked_to_the_sites(
+    grid, monkeypatch, block_bytes, has_gpu
+):
+    for name in ("_BLOCK_BYTES", "_GPU_BLOCK_BYTES"):
+        monkeypatch.setattr(sparse_conv, name, block_bytes)
+    monkeypatch.setattr(sparse_conv, "_has_gpu", lambda: has_gpu)
     sites, fine, _, rows = grid
     kernel = np.random.default_rng(1).normal(size=(27, CHANNELS, FILTERS)).astype(np.float32)
 

@@ -9,6 +9,7 @@ that what is gathered stays small. The gradient of the input is the same thing b
 of a submanifold convolution is symmetric, so the gradient gathers by it too and scatters nothing.
 """
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -133,17 +134,8 @@ def gathered_product(rows: tf.Tensor, table: tf.Tensor, kernel: tf.Tensor) -> tf
     """
     size, channels, filters = kernel.shape
     flat = tf.reshape(kernel, (size * channels, filters))
-    blocks = _Blocks(rows, table)
-    products = tf.TensorArray(
-        rows.dtype, blocks.count, infer_shape=False, element_shape=(None, filters)
-    )
-
-    def step(number: tf.Tensor, products: tf.TensorArray) -> tuple[tf.Tensor, tf.TensorArray]:
-        product = tf.matmul(blocks.gathered(number), flat)
-        return number + 1, products.write(number, product)
-
-    products = blocks.each(step, products)
-    return tf.ensure_shape(products.concat(), (None, filters))
+    product = _flat_product(rows, table, flat, _block_size(rows, table))
+    return tf.ensure_shape(product, (None, filters))
 
 
 @tf.autograph.experimental.do_not_convert
@@ -155,15 +147,58 @@ def _kernel_gradient(rows: tf.Tensor, table: tf.Tensor, upstream: tf.Tensor) -> 
         table: int32 [T, K].
         upstream: float32 [T, F], the gradient of the product.
     """
-    size, channels, filters = table.shape[1], rows.shape[1], upstream.shape[1]
-    blocks = _Blocks(rows, table)
+    sizes = table.shape[1], rows.shape[1], upstream.shape[1]
+    return tf.reshape(_flat_gradient(rows, table, upstream, _block_size(rows, table)), sizes)
+
+
+def _shared(work: Callable[..., tf.Tensor]) -> Callable[..., tf.Tensor]:
+    """Makes all convolutions of a graph call one function, which is traced and optimized once.
+
+    A network's first call takes twice as long where each of some hundred convolutions has a loop of
+    its own. On a GPU each has, for a function's whole numbers, its table, would be sent there anew.
+
+    Args:
+        work: of float32 [S, C], int32 [T, K], a float32 matrix and an int32, of any sizes.
+    """
+    matrix, table = (tf.TensorSpec((None, None), dtype) for dtype in (tf.float32, tf.int32))
+    function = tf.function(
+        work,
+        input_signature=(matrix, table, matrix, tf.TensorSpec((), tf.int32)),
+        autograph=False,
+        experimental_attributes={"_noinline": True},
+    )
+    return functools.wraps(work)(lambda *given: (work if _has_gpu() else function)(*given))
+
+
+@_shared
+def _flat_product(
+    rows: tf.Tensor, table: tf.Tensor, kernel: tf.Tensor, block_size: tf.Tensor
+) -> tf.Tensor:
+    """Returns float32 [T, F], the `gathered_product` by a kernel [K C, F]."""
+    blocks = _Blocks(rows, table, block_size)
+    products = tf.TensorArray(
+        rows.dtype, blocks.count, infer_shape=False, element_shape=(None, kernel.shape[1])
+    )
+
+    def step(number: tf.Tensor, products: tf.TensorArray) -> tuple[tf.Tensor, tf.TensorArray]:
+        product = tf.matmul(blocks.gathered(number), kernel)
+        return number + 1, products.write(number, product)
+
+    return blocks.each(step, products).concat()
+
+
+@_shared
+def _flat_gradient(
+    rows: tf.Tensor, table: tf.Tensor, upstream: tf.Tensor, block_size: tf.Tensor
+) -> tf.Tensor:
+    """Returns float32 [K C, F], the `_kernel_gradient`."""
+    blocks = _Blocks(rows, table, block_size)
 
     def step(number: tf.Tensor, total: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         part = blocks.part(upstream, number)
         return number + 1, total + tf.matmul(blocks.gathered(number), part, transpose_a=True)
 
-    total = blocks.each(step, tf.zeros((size * channels, filters), rows.dtype))
-    return tf.reshape(total, (size, channels, filters))
+    return blocks.each(step, tf.zeros((blocks.width, tf.shape(upstream)[1]), rows.dtype))
 
 
 @tf.autograph.experimental.do_not_convert
@@ -180,26 +215,38 @@ def _spread(rows: tf.Tensor, kernel: tf.Tensor, places: tf.Tensor) -> tf.Tensor:
     return tf.gather(tf.reshape(tf.matmul(rows, flat), (-1, filters)), places)
 
 
-class _Blocks:
-    """The rows of a table in blocks, of which each gathers so many bytes at most."""
+def _has_gpu() -> bool:
+    return bool(tf.config.list_physical_devices("GPU"))
 
-    def __init__(self, rows: tf.Tensor, table: tf.Tensor):
-        self._table = tf.convert_to_tensor(table)
-        self._width = table.shape[1] * rows.shape[1]
+
+def _block_size(rows: tf.Tensor, table: tf.Tensor) -> int:
+    """Returns how many rows of a table are taken at a time."""
+    most_bytes = _GPU_BLOCK_BYTES if _has_gpu() else _BLOCK_BYTES
+    return max(1, most_bytes // (table.shape[1] * rows.shape[1] * rows.dtype.size))
+
+
+class _Blocks:
+    """The rows of a table in blocks.
+
+    Attributes:
+        width: K C, values that are gathered for a row of the table.
+        count: of blocks; at least one, so that a table without rows has products [0, F].
+    """
+
+    def __init__(self, rows: tf.Tensor, table: tf.Tensor, size: tf.Tensor):
+        self._table, self._size = tf.convert_to_tensor(table), size
         self._padded = tf.pad(rows, ((0, 1), (0, 0)))
-        most_bytes = _GPU_BLOCK_BYTES if tf.config.list_physical_devices("GPU") else _BLOCK_BYTES
-        self._size = max(1, most_bytes // (self._width * rows.dtype.size))
-        # At least one, so that a table without rows has products [0, F].
-        self.count = tf.maximum(1, (tf.shape(table)[0] + self._size - 1) // self._size)
+        self.width = tf.shape(table)[1] * tf.shape(rows)[1]
+        self.count = tf.maximum(1, (tf.shape(table)[0] + size - 1) // size)
 
     def part(self, values: tf.Tensor, number: tf.Tensor) -> tf.Tensor:
         """Returns the rows of `values` that belong to a block of the table."""
         return values[number * self._size : (number + 1) * self._size]
 
     def gathered(self, number: tf.Tensor) -> tf.Tensor:
-        """Returns [rows of the block, K * C], what they name."""
+        """Returns [rows of the block, K C], what they name."""
         found = tf.gather(self._padded, self.part(self._table, number))
-        return tf.reshape(found, (-1, self._width))
+        return tf.reshape(found, (-1, self.width))
 
     def each(self, step: Callable[..., Any], start: Any) -> Any:
         """Returns what is left of `start` when a step was taken for each block, one by one."""
