@@ -45,6 +45,10 @@ def contents(folder):
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
+def reported(folder, split):
+    return json.loads((folder / "report.json").read_text())[split]["scenes"]
+
+
 def test_two_processes_write_the_bytes_that_one_writes(run_dir, data_dir, ids, tmp_path):
     done = predict(
         *(f"--run_dir={run_dir}", f"--data_dir={data_dir}", f"--output_dir={tmp_path}/out"),
@@ -56,7 +60,9 @@ def test_two_processes_write_the_bytes_that_one_writes(run_dir, data_dir, ids, t
 
 
 def test_ids_are_what_prepare_and_evaluate_read(data_dir, ids):
-    assert sorted(contents(ids)) == ["scan_100.txt", "scan_101.txt", "settings.json"]
+    assert sorted(contents(ids)) == [
+        *("report.json", "scan_100.txt", "scan_101.txt", "settings.json")
+    ]
     for name in VAL:
         true_ids = PointFolder(data_dir).read("val", name).semantic_ids
         given = semantic_input.read_semantic_input(ids, name, len(true_ids), CLASSES)
@@ -94,6 +100,8 @@ def test_only_what_is_missing_is_made_and_of_the_same_settings(run_dir, data_dir
     told = predict_split(source, str(data_dir), "train", str(output))  # beside the other split
     assert told.endswith("1 scenes of split 'train', in " + str(output))
     assert "scan_0.txt" in contents(output)
+    assert list(reported(output, "val")) == VAL
+    assert list(reported(output, "train")) == ["scan_0"]
     predict_split(source, str(data_dir), "val", str(output), overwrite=True)
     assert contents(output) == expected
 
@@ -121,12 +129,17 @@ def test_a_broken_scene_does_not_stop_the_others(run_dir, tmp_path, caplog):
     source, output = SemanticSource(str(run_dir)), tmp_path / "out"
     with pytest.raises(ValueError, match="found 1 that could not be") as caught:
         predict_split(source, str(data_dir), "val", str(output))
-    assert str(caught.value).startswith(f"{output}: mend the scenes that the log calls failed and")
+    told = f"{output}: mend the scenes that {output / 'report.json'} calls failed and start again"
+    assert str(caught.value).startswith(told)
     assert f"scan_0 failed (val): {path}: expected" in caplog.text
-    assert sorted(contents(output)) == ["scan_1.txt", "settings.json"]
+    assert sorted(contents(output)) == ["report.json", "scan_1.txt", "settings.json"]
+    broken, other = reported(output, "val").values()
+    assert (broken["status"], other) == ("failed", {"status": "predicted", "reasons": []})
+    assert broken["reasons"][0].startswith(f"{path}: expected")
     path.write_bytes(whole)
     told = predict_split(source, str(data_dir), "val", str(output))
     assert told.endswith("(1 of them there already)")
+    assert {scene["status"] for scene in reported(output, "val").values()} == {"predicted"}
     assert len((output / "scan_0.txt").read_text().splitlines()) == len(box_scan(0).vertices)
 
 
@@ -136,6 +149,9 @@ def test_a_scan_unlike_those_learned_from_is_told(run_dir, data_dir, tmp_path, c
     predict_split(source, str(data_dir), "train", str(tmp_path / "out"))
     told = "scan_0 (train): 41% of the vertices have a class with less than half of the probability"
     assert told in caplog.text
+    (scene,) = reported(tmp_path / "out", "train").values()
+    assert scene["status"] == "predicted"
+    assert scene["reasons"][0].startswith("41% of the vertices")
 
 
 def test_a_model_of_other_classes_is_refused(run_dir, tmp_path, data_dir):

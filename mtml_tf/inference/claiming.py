@@ -1,14 +1,25 @@
-"""Folders of predictions that one process writes at a time, all by the same settings."""
+"""Folders of predictions that one process writes at a time, all by the same settings.
+
+Their `report.json` tells what became of each scene of a split, laid out as that of prepared scenes.
+"""
 
 import contextlib
 import json
 import pathlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from mtml_tf import files
 from mtml_tf.data.records import read_object
-from mtml_tf.scoring.folders import PREDICTIONS, SETTINGS, check_may_predict, remove_predictions
+from mtml_tf.scoring.folders import (
+    FAILED,
+    PREDICTED,
+    PREDICTIONS,
+    REPORT,
+    SETTINGS,
+    check_may_predict,
+    remove_predictions,
+)
 
 
 @contextlib.contextmanager
@@ -46,6 +57,37 @@ def claimed(
             remove_predictions(folder, kind, settings_name)
         _begin(folder / settings_name, settings)
         yield
+
+
+def write_report(
+    folder: pathlib.Path,
+    split: str,
+    settings: Mapping[str, Any],
+    names: Iterable[str],
+    failed: Mapping[str, str],
+    doubted: Mapping[str, str] = {},
+) -> None:
+    """Writes what became of each scene of a split; what the report tells of others stays.
+
+    Args:
+        folder: the folder.
+        split: the split.
+        settings: all that the predictions depend on.
+        names: of all scenes of the split.
+        failed: why scenes are not predicted, by name.
+        doubted: what is to be said of scenes that are, by name.
+    """
+    path = folder / REPORT
+    scenes = {
+        name: {
+            "status": FAILED if name in failed else PREDICTED,
+            "reasons": [told[name] for told in (failed, doubted) if name in told],
+        }
+        for name in names
+    }
+    others = read_object(path) if path.exists() else {}
+    report = {**others, split: {"settings": settings, "scenes": scenes}}
+    files.write_text(path, json.dumps(report, indent=1) + "\n", overwrite=True)
 
 
 def _begin(path: pathlib.Path, settings: Mapping[str, Any]) -> None:

@@ -9,7 +9,7 @@ import dataclasses
 import json
 import os
 import pathlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from absl import logging
@@ -19,17 +19,11 @@ from mtml_tf.classes import ClassSet
 from mtml_tf.data.records import DataFolder, RecordEntry, read_object, read_scene
 from mtml_tf.engines import BEAM, Engine
 from mtml_tf.inference import prediction
-from mtml_tf.inference.claiming import claimed
+from mtml_tf.inference.claiming import claimed, write_report
 from mtml_tf.inference.model_source import ModelSource
 from mtml_tf.scans.scan_file import ScanFile
 from mtml_tf.scoring.benchmark_format import has_predictions, write_predictions
-from mtml_tf.scoring.folders import (
-    FAILED,
-    PREDICTED,
-    PREDICTIONS,
-    REPORT,
-    SCAN_SETTINGS,
-)
+from mtml_tf.scoring.folders import FAILED, PREDICTIONS, REPORT, SCAN_SETTINGS
 
 THIS_PROCESS = Engine(num_workers=1)
 
@@ -109,8 +103,8 @@ def predict_split(
                 reasons[entry.name] = reason
             elif seconds:
                 times.append(seconds)
-        report = _encode_report(split, settings, entries, reasons)
-        files.write_text(report_path, report, overwrite=True)
+        names = [entry.name for entry in entries]
+        write_report(pathlib.Path(output_dir), split, settings, names, reasons)
     if reasons:
         raise ValueError(
             f"{output_dir}: mend the scenes that {report_path} calls failed and start "
@@ -287,19 +281,3 @@ class _ScanWorker:
 
 def _again(overwrite: bool) -> str:
     return "again without --overwrite" if overwrite else "again"
-
-
-def _encode_report(
-    split: str,
-    settings: Mapping[str, Any],
-    entries: Sequence[RecordEntry],
-    reasons: Mapping[str, str],
-) -> str:
-    """Returns the report, laid out as that of prepared scenes."""
-    scenes = {
-        entry.name: {"status": FAILED, "reasons": [reasons[entry.name]]}
-        if entry.name in reasons
-        else {"status": PREDICTED, "reasons": []}
-        for entry in entries
-    }
-    return json.dumps({split: {"settings": settings, "scenes": scenes}}, indent=1) + "\n"

@@ -3,6 +3,7 @@
 <scene>.txt     class id of each vertex, as the ScanNet semantic benchmark has it, or
 <scene>.npy     float32 [N, classes], probabilities
 settings.json   what they were predicted by
+report.json     what became of each scene
 """
 
 import dataclasses
@@ -20,8 +21,9 @@ from mtml_tf import __version__, files, program
 from mtml_tf.classes import ClassSet
 from mtml_tf.data.records import digest
 from mtml_tf.engines import Engine
-from mtml_tf.inference.claiming import claimed
+from mtml_tf.inference.claiming import claimed, write_report
 from mtml_tf.scans import semantic_input
+from mtml_tf.scoring.folders import FAILED, REPORT
 from mtml_tf.semantic import models
 from mtml_tf.semantic.point_folder import PointFolder
 from mtml_tf.semantic.points import PointScene
@@ -36,7 +38,8 @@ WRITTEN = {IDS: ".txt", PROBABILITIES: ".npy"}
 
 def _is_predicted(path: pathlib.Path) -> bool:
     # `.<name>.<random>` is left of a process that was killed.
-    return path.name == SETTINGS or path.name.startswith(".") or path.suffix in WRITTEN.values()
+    named = path.name in (SETTINGS, REPORT) or path.name.startswith(".")
+    return named or path.suffix in WRITTEN.values()
 
 
 _PREDICTIONS = files.FolderKind("semantic predictions", SETTINGS, _is_predicted)
@@ -170,7 +173,7 @@ def predict_split(
     }
     paths = {name: output / f"{name}{WRITTEN[written]}" for name in names}
     worker = _Worker(sent, os.path.abspath(data_dir), split, os.path.abspath(output), written)
-    reasons = {}
+    failed, doubted = {}, {}
     with claimed(output, settings, overwrite, _PREDICTIONS, SETTINGS):
         missing = [n for n in names if not _is_newer(paths[n], folder.scene_path(split, n))]
         results = engine.map(worker, missing, "scenes", output)
@@ -178,15 +181,17 @@ def predict_split(
             missing, program.progress(results, "scenes", len(missing)), strict=True
         ):
             if reason:
-                reasons[name] = reason
-                logging.error("%s failed (%s): %s", name, split, reason)
+                failed[name] = reason
+                logging.error("%s %s (%s): %s", name, FAILED, split, reason)
             elif doubt > MUCH_DOUBT:
-                logging.warning("%s (%s): %s", name, split, told_of_doubt(doubt))
-    if reasons:
+                doubted[name] = told_of_doubt(doubt)
+                logging.warning("%s (%s): %s", name, split, doubted[name])
+        write_report(output, split, settings, names, failed, doubted)
+    if failed:
         raise ValueError(
-            f"{output_dir}: mend the scenes that the log calls failed and start again, which makes "
-            f"only them: expected {len(names)} scenes to be predicted, found {len(reasons)} that "
-            "could not be (the others are written)"
+            f"{output_dir}: mend the scenes that {output / REPORT} calls failed and start again, "
+            f"which makes only them: expected {len(names)} scenes to be predicted, found "
+            f"{len(failed)} that could not be (the others are written)"
         )
     there = len(names) - len(missing)
     kept = f" ({there} of them there already)" if there else ""
