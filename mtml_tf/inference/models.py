@@ -187,13 +187,16 @@ def write_weights_of(run_dir: str | pathlib.Path, name: str, network: keras.Mode
         tf.train.Checkpoint(network=network).write(str(folder / "weights"))
 
 
-def read_weights_into(network: keras.Model, path: str, description: str) -> None:
+def read_weights_into(
+    network: keras.Model, path: str, description: str, remedy: str = "train again"
+) -> None:
     """Reads the weights that `find_weights` found.
 
     Args:
         network: the network that gets them.
         path: of the weights.
         description: name of the file that tells what the network is.
+        remedy: what to do where they can't be read.
 
     Raises:
         ValueError: a file that is cut, or another network's.
@@ -204,7 +207,7 @@ def read_weights_into(network: keras.Model, path: str, description: str) -> None
     except (*READ_ERRORS, ValueError) as error:  # the last where shapes differ
         raise ValueError(
             f"{path}: expected the weights of the network in {description}, found a file "
-            "that is cut or another network's; train again or give the other --weights"
+            f"that is cut or another network's; {remedy}"
         ) from error
 
 
@@ -234,7 +237,8 @@ def load_model(
     config = read_model_config(run_dir)
     weights_path = find_weights(run_dir, weights)
     network = VoxelNetwork(config.network, execution, precision)
-    read_weights_into(network.dense, weights_path, DESCRIPTION)
+    remedy = "train again or give the other --weights"
+    read_weights_into(network.dense, weights_path, DESCRIPTION, remedy)
     return Model(config, network)
 
 
