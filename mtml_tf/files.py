@@ -54,17 +54,25 @@ class FolderKind:
         mark: the file or folder that each of them has.
         has: whether a file in it, or in a folder of it, belongs there.
         other_marks: patterns of names, each of which does in place of `mark`.
+        settings: name of the file in it that tells what it was made by; empty where none does.
+        flat: whether nothing in its folders belongs there.
     """
 
     what: str
     mark: str
     has: Callable[[pathlib.Path], bool]
     other_marks: tuple[str, ...] = ()
+    settings: str = ""
+    flat: bool = False
 
     def check(self, folder: str | pathlib.Path) -> None:
         """Raises ValueError where a folder is not of this kind, or not only."""
         paths = sorted(path for path in pathlib.Path(folder).rglob("*") if not path.is_dir())
-        strange = [os.path.relpath(path, folder) for path in paths if not self.has(path)]
+        strange = [
+            os.path.relpath(path, folder)
+            for path in paths
+            if not self.has(path) or (self.flat and path.parent != pathlib.Path(folder))
+        ]
         marks = (self.mark, *self.other_marks)
         if not any(any(pathlib.Path(folder).glob(mark)) for mark in marks):
             strange.append(f"no {self.mark}")

@@ -121,6 +121,18 @@ def test_a_folder_of_something_else_is_left_alone(run_dir, data_dir, tmp_path):
     assert len(list(tmp_path.iterdir())) == 3
 
 
+def test_folders_within_are_left_alone(run_dir, data_dir, tmp_path):
+    inner = tmp_path / "notes" / "scan_100.txt"
+    inner.parent.mkdir()
+    for path in (inner, tmp_path / "settings.json"):
+        path.write_text("{}")
+    with pytest.raises(ValueError, match=r"to replace, found notes/scan_100\.txt in it; choose"):
+        predict_split(
+            SemanticSource(str(run_dir)), str(data_dir), "val", str(tmp_path), overwrite=True
+        )
+    assert inner.read_text() == "{}"
+
+
 def test_a_broken_scene_does_not_stop_the_others(run_dir, tmp_path, caplog):
     data_dir = write_split(tmp_path, "val", [box_scan(seed) for seed in range(2)])
     path = data_dir / "val" / "scan_0.npz"
@@ -152,6 +164,10 @@ def test_a_scan_unlike_those_learned_from_is_told(run_dir, data_dir, tmp_path, c
     (scene,) = reported(tmp_path / "out", "train").values()
     assert scene["status"] == "predicted"
     assert scene["reasons"][0].startswith("41% of the vertices")
+    assert "(1 of them there" in predict_split(
+        source, str(data_dir), "train", str(tmp_path / "out")
+    )
+    assert list(reported(tmp_path / "out", "train").values()) == [scene]  # it is said still
 
 
 def test_a_model_of_other_classes_is_refused(run_dir, tmp_path, data_dir):

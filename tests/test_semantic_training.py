@@ -1,6 +1,8 @@
 """Tests of mtml_tf.semantic.training."""
 
 import dataclasses
+import re
+import shutil
 
 import numpy as np
 import pytest
@@ -101,6 +103,19 @@ def test_each_fold_is_kept_from_one_network_that_starts_with_given_weights(
 def test_a_run_goes_on_by_its_own_method_only(data_dir, whole, changed, found):
     with pytest.raises(ValueError, match=found):
         train_semantic(data_dir, str(whole), experiment(2, **changed))
+
+
+def test_a_run_goes_on_with_its_own_scenes_and_classes_only(data_dir, whole, tmp_path):
+    fewer = write_points(tmp_path / "fewer", num_train=3)
+    told = f"{fewer}: expected the scenes that {whole} was begun with, of split 'train' in "
+    with pytest.raises(ValueError, match=re.escape(f"{told}{data_dir}, found others")):
+        train_semantic(str(fewer), str(whole), experiment(2))
+    renamed = tmp_path / "renamed"
+    shutil.copytree(data_dir, renamed)
+    classes = renamed / "classes.csv"
+    classes.write_text(classes.read_text().replace("box", "crate"))
+    with pytest.raises(ValueError, match=r"renamed: expected the classes that .* was begun with"):
+        train_semantic(str(renamed), str(whole), experiment(2))
 
 
 def test_too_many_folds_and_no_such_split_are_told(data_dir, tmp_path):

@@ -65,6 +65,29 @@ def test_submanifold_convolution_is_a_dense_one_masked_to_the_sites(
     same_with_gradients(tf.function(sparse), dense, rows, kernel)
 
 
+@pytest.mark.parametrize(("has_gpu", "num_functions", "num_loops"), [(False, 2, 0), (True, 0, 6)])
+def test_convolutions_of_all_sizes_share_a_function_but_on_a_gpu(
+    grid, monkeypatch, has_gpu, num_functions, num_loops
+):
+    monkeypatch.setattr(sparse_conv, "_has_gpu", lambda: has_gpu)
+    _, fine, _, rows = grid
+
+    @tf.function
+    def gradients(rows, first, second):
+        with tf.GradientTape() as tape:
+            tape.watch([rows, first, second])
+            middle = sparse_conv.submanifold_conv(rows, first, fine.neighbours)
+            last = sparse_conv.submanifold_conv(middle, second, fine.neighbours)
+        return tape.gradient(last, [rows, first, second])
+
+    kernels = tf.zeros((27, CHANNELS, FILTERS)), tf.zeros((27, FILTERS, CHANNELS))
+    graph = gradients.get_concrete_function(tf.constant(rows), *kernels).graph
+    shared = [f for f in graph.as_graph_def().library.function if f.attr["_noinline"].b]
+    assert len(shared) == num_functions
+    loops = [operation for operation in graph.get_operations() if "While" in operation.type]
+    assert len(loops) == num_loops
+
+
 def test_strided_convolution_is_a_dense_one_masked_to_the_coarser_sites(grid):
     sites, fine, coarse, rows = grid
     kernel = np.random.default_rng(1).normal(size=(8, CHANNELS, FILTERS)).astype(np.float32)

@@ -16,7 +16,6 @@ from mtml_tf.scoring.folders import (
     PREDICTED,
     PREDICTIONS,
     REPORT,
-    SETTINGS,
     check_may_predict,
     remove_predictions,
 )
@@ -28,7 +27,6 @@ def claimed(
     settings: Mapping[str, Any],
     overwrite: bool,
     kind: files.FolderKind = PREDICTIONS,
-    settings_name: str = SETTINGS,
 ) -> Iterator[None]:
     """Makes a folder ready for predictions of these settings, and keeps other processes out.
 
@@ -37,13 +35,12 @@ def claimed(
         settings: all that the predictions depend on, as JSON has it.
         overwrite: replace what is there, all of it; otherwise what the same settings began stays.
         kind: of what may be there.
-        settings_name: of the file in it that keeps the settings.
 
     Raises:
         ValueError: it holds something else, and may not be overwritten, or another process
             predicts into it.
     """
-    check_may_predict(folder, overwrite, kind, settings_name)
+    check_may_predict(folder, overwrite, kind)
     files.make_folder(folder)
     with contextlib.ExitStack() as stack:
         try:
@@ -54,9 +51,30 @@ def claimed(
                 "predicts into it; wait for its end or choose another folder"
             ) from error
         if overwrite:
-            remove_predictions(folder, kind, settings_name)
-        _begin(folder / settings_name, settings)
+            remove_predictions(folder, kind)
+        _begin(folder / kind.settings, settings)
         yield
+
+
+def take_report(folder: pathlib.Path, split: str) -> dict[str, Any]:
+    """Takes what the report tells of a split out of it, until `write_report` makes it true again.
+
+    Args:
+        folder: the folder.
+        split: the split.
+
+    Returns:
+        What it told of each scene, by name; nothing of a report that can't be read.
+    """
+    path = folder / REPORT
+    others = _read_report(path)
+    told = others.pop(split, None)
+    if others:
+        files.write_text(path, json.dumps(others, indent=1) + "\n", overwrite=True)
+    else:
+        path.unlink(missing_ok=True)
+    scenes = told.get("scenes") if isinstance(told, dict) else None
+    return scenes if isinstance(scenes, dict) else {}
 
 
 def write_report(
@@ -65,7 +83,7 @@ def write_report(
     settings: Mapping[str, Any],
     names: Iterable[str],
     failed: Mapping[str, str],
-    doubted: Mapping[str, str] = {},
+    predicted: Mapping[str, Any] = {},
 ) -> None:
     """Writes what became of each scene of a split; what the report tells of others stays.
 
@@ -75,19 +93,31 @@ def write_report(
         settings: all that the predictions depend on.
         names: of all scenes of the split.
         failed: why scenes are not predicted, by name.
-        doubted: what is to be said of scenes that are, by name.
+        predicted: what there is to say of scenes that are (see `encode_scene`), by name; of others
+            nothing.
     """
     path = folder / REPORT
     scenes = {
-        name: {
-            "status": FAILED if name in failed else PREDICTED,
-            "reasons": [told[name] for told in (failed, doubted) if name in told],
-        }
+        name: encode_scene(FAILED, failed[name])
+        if name in failed
+        else predicted.get(name, encode_scene(PREDICTED))
         for name in names
     }
-    others = read_object(path) if path.exists() else {}
-    report = {**others, split: {"settings": settings, "scenes": scenes}}
+    report = {**_read_report(path), split: {"settings": settings, "scenes": scenes}}
     files.write_text(path, json.dumps(report, indent=1) + "\n", overwrite=True)
+
+
+def encode_scene(status: str, *reasons: str) -> dict[str, Any]:
+    """Returns what a report tells of a scene."""
+    return {"status": status, "reasons": list(reasons)}
+
+
+def _read_report(path: pathlib.Path) -> dict[str, Any]:
+    """Returns what a report tells, by split; nothing where it is missing or damaged."""
+    try:
+        return read_object(path) if path.exists() else {}
+    except ValueError:
+        return {}
 
 
 def _begin(path: pathlib.Path, settings: Mapping[str, Any]) -> None:

@@ -19,7 +19,7 @@ from mtml_tf.classes import ClassSet
 from mtml_tf.data.records import DataFolder, RecordEntry, read_object, read_scene
 from mtml_tf.engines import BEAM, Engine
 from mtml_tf.inference import prediction
-from mtml_tf.inference.claiming import claimed, write_report
+from mtml_tf.inference.claiming import claimed, take_report, write_report
 from mtml_tf.inference.model_source import ModelSource
 from mtml_tf.scans.scan_file import ScanFile
 from mtml_tf.scoring.benchmark_format import has_predictions, write_predictions
@@ -88,8 +88,7 @@ def predict_split(
         claimed(pathlib.Path(output_dir), settings, overwrite),
     ):
         missing = [entry for entry in entries if not has_predictions(output_dir, entry.name)]
-        if missing:
-            report_path.unlink(missing_ok=True)  # until it is true again
+        take_report(pathlib.Path(output_dir), split)
         worker = _SceneWorker(
             *(_sent(source, engine), os.path.abspath(data_dir), os.path.abspath(output_dir)),
             *(folder.classes, compact),

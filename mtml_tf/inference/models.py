@@ -187,9 +187,7 @@ def write_weights_of(run_dir: str | pathlib.Path, name: str, network: keras.Mode
         tf.train.Checkpoint(network=network).write(str(folder / "weights"))
 
 
-def read_weights_into(
-    network: keras.Model, path: str, description: str, remedy: str = "train again"
-) -> None:
+def read_weights_into(network: keras.Model, path: str, description: str, remedy: str) -> None:
     """Reads the weights that `find_weights` found.
 
     Args:

@@ -52,15 +52,13 @@ def _is_predicted(path: pathlib.Path) -> bool:
 
 # What may be replaced by predictions.
 PREDICTIONS = files.FolderKind(
-    "predictions", MASK_FOLDER, _is_predicted, (f"*{compact_masks.SUFFIX}", SETTINGS)
+    *("predictions", MASK_FOLDER, _is_predicted, (f"*{compact_masks.SUFFIX}", SETTINGS)),
+    settings=SETTINGS,
 )
 
 
 def check_may_predict(
-    folder: str | pathlib.Path,
-    overwrite: bool,
-    kind: files.FolderKind = PREDICTIONS,
-    settings_name: str = SETTINGS,
+    folder: str | pathlib.Path, overwrite: bool, kind: files.FolderKind = PREDICTIONS
 ) -> None:
     """Checks that a folder may get the scenes of a split; for before long work.
 
@@ -68,7 +66,6 @@ def check_may_predict(
         folder: the folder.
         overwrite: what is there may be replaced.
         kind: of what may be there.
-        settings_name: of the file in it that tells what was predicted by what.
 
     Raises:
         ValueError: it holds something else than predictions, or `overwrite` is False and it does
@@ -77,7 +74,7 @@ def check_may_predict(
     files.check_folder(folder)
     if overwrite and os.path.isdir(folder) and os.listdir(folder):
         kind.check(folder)
-    elif not pathlib.Path(folder, settings_name).is_file():
+    elif not pathlib.Path(folder, kind.settings).is_file():
         files.check_may_replace(folder, overwrite, kind)
 
 
@@ -93,17 +90,12 @@ def is_complete(folder: str | pathlib.Path) -> bool:
     return report.exists() and f'"status": "{FAILED}"' not in files.read_text(report)
 
 
-def remove_predictions(
-    folder: pathlib.Path,
-    kind: files.FolderKind = PREDICTIONS,
-    settings_name: str = SETTINGS,
-) -> None:
+def remove_predictions(folder: pathlib.Path, kind: files.FolderKind = PREDICTIONS) -> None:
     """Empties a folder of predictions; one that is killed meanwhile leaves no scene in part.
 
     Args:
         folder: the folder.
         kind: of what may be there.
-        settings_name: of the file in it that tells what was predicted by what.
 
     Raises:
         ValueError: there is something else in it; nothing is removed then.
@@ -113,7 +105,7 @@ def remove_predictions(
     kind.check(folder)
     paths = [path for path in folder.rglob("*") if not path.is_dir()]
     # Lists before their masks, and the settings last.
-    for path in sorted(paths, key=lambda path: (path.name == settings_name, len(path.parts))):
+    for path in sorted(paths, key=lambda path: (path.name == kind.settings, len(path.parts))):
         path.unlink()
 
 

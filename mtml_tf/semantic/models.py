@@ -137,7 +137,7 @@ def load_semantic_model(run_dir: str | pathlib.Path) -> SemanticModel:
     folder = pathlib.Path(run_dir)
     description = read_description(folder)
     network = build_semantic_network(description.network)
-    models.read_weights_into(network, str(find_weights(folder)), DESCRIPTION)
+    models.read_weights_into(network, str(find_weights(folder)), DESCRIPTION, "train again")
     return SemanticModel(description, network)
 
 

@@ -21,9 +21,9 @@ from mtml_tf import __version__, files, program
 from mtml_tf.classes import ClassSet
 from mtml_tf.data.records import digest
 from mtml_tf.engines import Engine
-from mtml_tf.inference.claiming import claimed, write_report
+from mtml_tf.inference.claiming import claimed, encode_scene, take_report, write_report
 from mtml_tf.scans import semantic_input
-from mtml_tf.scoring.folders import FAILED, REPORT
+from mtml_tf.scoring.folders import FAILED, PREDICTED, REPORT
 from mtml_tf.semantic import models
 from mtml_tf.semantic.point_folder import PointFolder
 from mtml_tf.semantic.points import PointScene
@@ -42,7 +42,9 @@ def _is_predicted(path: pathlib.Path) -> bool:
     return named or path.suffix in WRITTEN.values()
 
 
-_PREDICTIONS = files.FolderKind("semantic predictions", SETTINGS, _is_predicted)
+_PREDICTIONS = files.FolderKind(
+    "semantic predictions", SETTINGS, _is_predicted, settings=SETTINGS, flat=True
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -153,13 +155,13 @@ def predict_split(
 
     Raises:
         ValueError: before any work, a model or points folder that can't be read, or a folder with
-            predictions of other settings or anything else; at the end, scenes that could not be
-            predicted, which do not stop the others.
+            predictions of other settings or anything else, or that another process writes; at the
+            end, scenes that could not be predicted, which do not stop the others.
     """
     engine.check()
     folder, output = PointFolder(data_dir), pathlib.Path(output_dir)
     names = folder.names(split)
-    sent = source.absolute()  # with its fingerprint, which workers then need not take again
+    sent = source.absolute()  # with its fingerprint: a worker that finds other files refuses
     loaded = sent.load()
     if loaded[0].description.classes != folder.classes:
         raise ValueError(
@@ -173,9 +175,11 @@ def predict_split(
     }
     paths = {name: output / f"{name}{WRITTEN[written]}" for name in names}
     worker = _Worker(sent, os.path.abspath(data_dir), split, os.path.abspath(output), written)
-    failed, doubted = {}, {}
-    with claimed(output, settings, overwrite, _PREDICTIONS, SETTINGS):
+    failed = {}
+    with claimed(output, settings, overwrite, _PREDICTIONS):
         missing = [n for n in names if not _is_newer(paths[n], folder.scene_path(split, n))]
+        told = take_report(output, split)
+        predicted = {name: told[name] for name in told if name not in missing}
         results = engine.map(worker, missing, "scenes", output)
         for name, (reason, doubt) in zip(
             missing, program.progress(results, "scenes", len(missing)), strict=True
@@ -184,9 +188,9 @@ def predict_split(
                 failed[name] = reason
                 logging.error("%s %s (%s): %s", name, FAILED, split, reason)
             elif doubt > MUCH_DOUBT:
-                doubted[name] = told_of_doubt(doubt)
-                logging.warning("%s (%s): %s", name, split, doubted[name])
-        write_report(output, split, settings, names, failed, doubted)
+                logging.warning("%s (%s): %s", name, split, told_of_doubt(doubt))
+                predicted[name] = encode_scene(PREDICTED, told_of_doubt(doubt))
+        write_report(output, split, settings, names, failed, predicted)
     if failed:
         raise ValueError(
             f"{output_dir}: mend the scenes that {output / REPORT} calls failed and start again, "

@@ -100,9 +100,10 @@ def _with_gradients(
     Args:
         rows: float32, what is convolved.
         kernel: float32 [K, C, F].
-        forward: of rows and kernel.
-        backward: the gradient of the rows, of that of the output and the kernel [K, F, C].
-        of_kernel: the gradient of the kernel, of the rows and that of the output.
+        forward: gives the output, from the rows and the kernel.
+        backward: gives the gradient of the rows, from that of the output and the kernel as
+            [K, F, C].
+        of_kernel: gives the gradient of the kernel, from the rows and that of the output.
     """
 
     @tf.custom_gradient
@@ -155,7 +156,8 @@ def _shared(work: Callable[..., tf.Tensor]) -> Callable[..., tf.Tensor]:
     """Makes all convolutions of a graph call one function, which is traced and optimized once.
 
     A network's first call takes twice as long where each of some hundred convolutions has a loop of
-    its own. On a GPU each has, for a function's whole numbers, its table, would be sent there anew.
+    its own. On a GPU each has one all the same: TensorFlow keeps whole numbers that a function is
+    given, here the table, in the memory of the host, so that each call would copy it.
 
     Args:
         work: of float32 [S, C], int32 [T, K], a float32 matrix and an int32, of any sizes.

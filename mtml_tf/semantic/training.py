@@ -28,11 +28,13 @@ from mtml_tf.semantic.config import (
     SemanticTrainConfig,
 )
 from mtml_tf.semantic.models import (
+    DESCRIPTION,
     SemanticDescription,
     SemanticModel,
     find_run_folders,
     fold_dir,
     load_semantic_model,
+    read_description,
     write_description,
 )
 from mtml_tf.semantic.network import build_semantic_network
@@ -224,7 +226,10 @@ def _train_one(
     chief = is_chief(strategy)
     holding = run_folder.held(run_dir) if chief else contextlib.nullcontext()
     with told_who_is_gone(strategy), Signals().heeded() as signals, holding:
-        _check_goes_on(run_dir, experiment, seen)
+        before = run_folder.check_method(run_dir, _method(experiment))
+        split = experiment.train_split
+        run_folder.check_scenes(run_dir, before, folder.path, split, seen)
+        _check_classes(run_dir, description, folder.path)
         make_repeatable(experiment.data.seed)
         learner = build_learner(network, config, schedule.total_steps, strategy)
         paths = models.find_checkpoints(run_dir)
@@ -245,9 +250,10 @@ def _train_one(
                     before_start()
                     write_description(run_dir, description)
                     settings = {"method": _method(experiment), "scenes": seen}
+                    settings["data_dir"] = str(folder.path)
                     run_folder.write_settings(run_dir, settings)
                 scenes = functools.partial(
-                    make_batches, folder, experiment.train_split, seen, network, experiment.data
+                    make_batches, folder, split, seen, network, experiment.data
                 )
                 beside = _beside(run_dir, experiment, seen, schedule, learner, signals)
                 fit(learner, scenes, schedule, beside)
@@ -331,13 +337,14 @@ def _method(experiment: SemanticExperiment) -> dict[str, Any]:
     return dict(json.loads(json.dumps(method)))
 
 
-def _check_goes_on(run_dir: str, experiment: SemanticExperiment, names: Sequence[str]) -> None:
-    """Raises ValueError where a run that has begun is of another method, or of other scenes."""
-    before = run_folder.check_method(run_dir, _method(experiment))
-    if before.get("scenes", list(names)) != list(names):
+def _check_classes(run_dir: str, description: SemanticDescription, data_dir: pathlib.Path) -> None:
+    """Raises ValueError where a run that has begun is of other classes."""
+    if not (run_folder.has_begun(run_dir) and (pathlib.Path(run_dir) / DESCRIPTION).exists()):
+        return
+    if read_description(run_dir).classes != description.classes:
         raise ValueError(
-            f"{run_dir}: expected the scenes that this run was begun with, found others; give "
-            "that --data_dir or another --run_dir"
+            f"{data_dir}: expected the classes that {run_dir} was begun with, found others in "
+            "classes.csv; give another --data_dir or another --run_dir"
         )
 
 

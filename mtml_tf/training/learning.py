@@ -10,7 +10,7 @@ from mtml_tf.backend import keras, tf
 
 @dataclasses.dataclass(frozen=True)
 class Learning(abc.ABC):
-    """All that changes while it is trained, and what a checkpoint holds of it.
+    """A model while it is trained: all that changes, and what a checkpoint holds of it.
 
     Attributes:
         training_model: the network with its loss, as Keras trains it.

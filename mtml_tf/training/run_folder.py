@@ -72,12 +72,7 @@ def check_goes_on(run_dir: str, folder: DataFolder, experiment: Experiment) -> N
         ValueError: another method, where it names the first setting that differs; or other scenes.
     """
     before, split = check_method(run_dir, _method(experiment)), experiment.train_split
-    scenes = folder.digests(split)
-    if before.get("scenes", scenes) != scenes:
-        raise ValueError(
-            f"{folder.path}: expected the scenes that {run_dir} was begun with, of split '{split}' "
-            f"in {before.get('data_dir')}, found others; give that --data_dir or another --run_dir"
-        )
+    check_scenes(run_dir, before, folder.path, split, folder.digests(split))
     rate = experiment.train.learning_rate
     was = before.get("learning_rate", rate)
     if was != rate:
@@ -109,6 +104,28 @@ def check_method(run_dir: str, method: Mapping[str, Any]) -> dict[str, Any]:
                 f"{_as_flag(name, value)}; repeat {_as_flag(name, was)} or give another --run_dir"
             )
     return before
+
+
+def check_scenes(
+    run_dir: str, before: Mapping[str, Any], data_dir: pathlib.Path, split: str, scenes: Any
+) -> None:
+    """Checks that a run that has begun goes on with its own scenes, which may lie elsewhere.
+
+    Args:
+        run_dir: run folder.
+        before: what `check_method` returned.
+        data_dir: where the scenes are.
+        split: their split.
+        scenes: what tells them from others, as JSON has it.
+
+    Raises:
+        ValueError: other scenes.
+    """
+    if before.get("scenes", scenes) != scenes:
+        raise ValueError(
+            f"{data_dir}: expected the scenes that {run_dir} was begun with, of split '{split}' "
+            f"in {before.get('data_dir')}, found others; give that --data_dir or another --run_dir"
+        )
 
 
 def write_settings(run_dir: str, settings: Mapping[str, Any]) -> None:
@@ -163,7 +180,7 @@ def _check_is_run_folder(path: pathlib.Path) -> None:
 
 
 def _read(run_dir: str) -> dict[str, Any]:
-    """Returns what `write` wrote of a run that has begun; nothing where it did not."""
+    """Returns what `write_settings` wrote of a run that has begun; nothing where it did not."""
     path = pathlib.Path(run_dir) / SETTINGS
     if not (has_begun(run_dir) and path.exists()):
         return {}
@@ -172,8 +189,8 @@ def _read(run_dir: str) -> dict[str, Any]:
         return {**settings, "method": dict(settings["method"])}
     except (ValueError, TypeError, KeyError) as error:
         raise ValueError(
-            f"{path}: expected the settings of the run, found a file that is cut or changed; give "
-            "another --run_dir"
+            f"{path}: expected the settings of the run, found a file that is cut, changed or of "
+            "an older version; give another --run_dir"
         ) from error
 
 
