@@ -93,9 +93,11 @@ def test_only_what_is_missing_is_made_and_of_the_same_settings(run_dir, data_dir
     assert told.endswith("out (1 of them there already)")
     assert contents(output) == {**expected, "scan_100.txt": b"old"}
     sentence = "out: exists already; choose another folder or give --overwrite: expected predic"
-    with pytest.raises(ValueError, match=f"{sentence}.* 'views' to go on with, found 1 in "):
+    with pytest.raises(ValueError, match=rf"{sentence}.* 'views' to .* found 1 in .* instead of 2"):
         predict_split(SemanticSource(str(run_dir), 2), str(data_dir), "val", str(output))
-    with pytest.raises(ValueError, match="'written' to go on with, found \"ids\" in "):
+    with pytest.raises(
+        ValueError, match=r"'written' to go on with, found \"ids\" in .* instead of \"pro"
+    ):
         predict_split(source, str(data_dir), "val", str(output), "probabilities")
     told = predict_split(source, str(data_dir), "train", str(output))  # beside the other split
     assert told.endswith("1 scenes of split 'train', in " + str(output))

@@ -110,7 +110,10 @@ def test_weights_that_are_cut_are_told(run_dir, tmp_path, name):
     shutil.copytree(run_dir, tmp_path / "run")
     path = tmp_path / "run" / "last" / name
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-    with pytest.raises(ValueError, match=r"last/weights: .* in semantic\.json, .*'s; train again$"):
+    told = (
+        r"last/weights: expected the weights of the network in semantic\.json, .*'s; train again$"
+    )
+    with pytest.raises(ValueError, match=told):
         models.load_semantic_model(tmp_path / "run")
 
 

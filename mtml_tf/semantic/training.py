@@ -226,8 +226,8 @@ def _train_one(
     chief = is_chief(strategy)
     holding = run_folder.held(run_dir) if chief else contextlib.nullcontext()
     with told_who_is_gone(strategy), Signals().heeded() as signals, holding:
-        before = run_folder.check_method(run_dir, _method(experiment))
-        split = experiment.train_split
+        method, split = _method(experiment), experiment.train_split
+        before = run_folder.check_method(run_dir, method)
         run_folder.check_scenes(run_dir, before, folder.path, split, seen)
         _check_classes(run_dir, description, folder.path)
         make_repeatable(experiment.data.seed)
@@ -249,8 +249,8 @@ def _train_one(
                 if chief:
                     before_start()
                     write_description(run_dir, description)
-                    settings = {"method": _method(experiment), "scenes": seen}
-                    settings["data_dir"] = str(folder.path)
+                    data_dir = str(folder.path)
+                    settings = {"method": method, "data_dir": data_dir, "scenes": seen}
                     run_folder.write_settings(run_dir, settings)
                 scenes = functools.partial(
                     make_batches, folder, split, seen, network, experiment.data
