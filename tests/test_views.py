@@ -33,6 +33,16 @@ def test_colours_and_geometry_become_channels_from_minus_1_to_1(points):
     np.testing.assert_array_equal(point_features(points, only), features[:, 3:])
 
 
+def test_debris_under_the_floor_does_not_move_it(points):
+    few = np.arange(0, len(points.vertices), 25)  # 4 %
+    vertices = points.vertices.copy()
+    vertices[few, 2] = -1
+    heights = point_features(points, NETWORK)[:, 3]
+    found = point_features(dataclasses.replace(points, vertices=vertices), NETWORK)[:, 3]
+    others = np.setdiff1d(np.arange(len(vertices)), few)
+    np.testing.assert_allclose(found[others], heights[others], atol=0.02)
+
+
 def test_a_scan_without_colours_has_none_or_is_refused(points):
     grey = dataclasses.replace(points, colors=None)
     assert not point_features(grey, NETWORK)[:, :3].any()

@@ -20,7 +20,7 @@ Rng = np.random.Generator
 # Of the two bends: (grain, strength), metres.
 _ELASTIC = ((0.12, 0.8), (0.4, 3.2))
 # Share of the vertices that may lie below the floor: debris of the scan.
-_BELOW_FLOOR = 0.02
+_BELOW_FLOOR = 0.05
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
