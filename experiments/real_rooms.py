@@ -70,12 +70,21 @@ def disturbed_labels(scenes: Sequence[Scene], strength: float) -> list[Array]:
     return [predict_scene(scene, strength, number) for number, scene in enumerate(scenes)]
 
 
-def predicted_labels(scenes: Sequence[Scene], semantic: str, classes: ClassSet) -> list[Array]:
-    """Returns for each scan int32 [N], the class ids that a semantic model tells of it."""
+def predicted_labels(
+    scenes: Sequence[Scene], semantic: str, adapt: float, classes: ClassSet
+) -> list[Array]:
+    """Returns for each scan int32 [N], the class ids that a semantic model tells of it.
+
+    Args:
+        scenes: the scans.
+        semantic: name or run folder of the model.
+        adapt: as of `mtml_tf.predict`.
+        classes: those that the labels must be of.
+    """
     from mtml_tf.semantic.labelling import SemanticLabels
     from mtml_tf.semantic.predicting import SemanticSource
 
-    label = SemanticLabels(SemanticSource(semantic, SEMANTIC_VIEWS))
+    label = SemanticLabels(SemanticSource(semantic, SEMANTIC_VIEWS, adapt=adapt))
     return [np.asarray(label(scene, classes).semantic_ids) for scene in scenes]
 
 
@@ -159,6 +168,7 @@ def define_flags() -> None:
     flags.DEFINE_string(
         "semantic", "", "A semantic model, whose labels the methods get as well; empty for none."
     )
+    flags.DEFINE_float("adapt", 0.0, "With --semantic: as of mtml_tf.predict.", 0.0, 1.0)
     flags.DEFINE_float("label_noise", 1.0, "Strength of the errors of labels.", lower_bound=0.0)
     flags.DEFINE_integer("views", 1, "As of mtml_tf.predict, within each turn.", lower_bound=1)
     flags.DEFINE_integer("num_turns", NUM_TURNS, "Turns of each scan.", lower_bound=1)
@@ -174,6 +184,8 @@ def define_flags() -> None:
 
 def main() -> None:
     """Reads the flags, measures and prints."""
+    if FLAGS["adapt"].present and not FLAGS.semantic:
+        raise flags.Error("expected --adapt together with --semantic only")
     if FLAGS.output_md:
         files.check_may_write(FLAGS.output_md, FLAGS.overwrite)
     changed = config_flags.read_given(SegmentConfig, config_flags.FROM_DATA)
@@ -195,7 +207,9 @@ def main() -> None:
             )
         labels["with errors"] = disturbed_labels(scenes, FLAGS.label_noise)
     if FLAGS.semantic:
-        labels["semantic network"] = predicted_labels(scenes, FLAGS.semantic, model.config.classes)
+        labels[f"semantic network{', adapted' if FLAGS.adapt else ''}"] = predicted_labels(
+            scenes, FLAGS.semantic, FLAGS.adapt, model.config.classes
+        )
     rows = [["labels", "method", "AP", "AP50", "AP25", "AP50, least to most"]]
     for name, class_ids in labels.items():
         tables = [

@@ -3,8 +3,8 @@
     python -m experiments.semantic_rooms --rooms_dir=R --scans_dir=S
 
 R is what `tools/make_rooms.py` makes, S a folder of labelled real scans with colours (PLY, metres,
-z up). Scores are for scans as they are and as if they had no colours: on geometry alone. Makes what
-is missing; started again, it goes on where it was.
+z up). Scores are for scans as they are, as if they had no colours (on geometry alone), and with a
+normalisation that adapts to each. Makes what is missing; started again, it goes on where it was.
 """
 
 import pathlib
@@ -19,7 +19,11 @@ from mtml_tf.semantic.evaluating import evaluate_split
 FLAGS = flags.FLAGS
 
 FLAGFILE = "experiments/semantic_rooms.cfg"
-SEEN = {"colours and geometry": (), "geometry alone": ("--ignore_colors",)}
+SEEN = {
+    "colours and geometry": (),
+    "geometry alone": ("--ignore_colors",),
+    "adapted": ("--adapt=0.5",),
+}
 
 
 def prepare(rooms_dir: str, scans_dir: str, data_dir: pathlib.Path) -> None:

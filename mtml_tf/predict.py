@@ -81,6 +81,14 @@ flags.DEFINE_string(
     "A semantic model of the package or a run folder of mtml_tf.train_semantic: it labels scans "
     "that have no labels.",
 )
+flags.DEFINE_float(
+    "adapt",
+    0.0,
+    "With --semantic: share, 0 to 1, of each scan's own statistics in those that the semantic "
+    "network normalises by; 0.5 for scans unlike those that it learned from.",
+    lower_bound=0,
+    upper_bound=1,
+)
 flags.DEFINE_string(
     "label_map", "", "their_id:our_id,... for a scan with other class ids than the model's."
 )
@@ -138,6 +146,8 @@ def main() -> None:
     for name in ("precision", "execution"):
         if FLAGS[name].present and FLAGS.saved_model:
             raise flags.Error(f"expected --{name} together with --run_dir or --model only")
+    if FLAGS["adapt"].present and not FLAGS.semantic:
+        raise flags.Error("expected --adapt together with --semantic only")
     if FLAGS.views > 1 and FLAGS.scan is None:
         raise flags.Error(
             "expected --views together with --scan only: the scenes of a data folder have voxels "
@@ -224,7 +234,7 @@ def _labelling() -> "Labelling | None":
     from mtml_tf.semantic.labelling import SemanticLabels
     from mtml_tf.semantic.predicting import SemanticSource
 
-    labelling = SemanticLabels(SemanticSource(FLAGS.semantic, FLAGS.views))
+    labelling = SemanticLabels(SemanticSource(FLAGS.semantic, FLAGS.views, adapt=FLAGS.adapt))
     labelling.source.load()  # what is wrong with it is told once, not of each scan
     return labelling
 

@@ -29,6 +29,14 @@ flags.DEFINE_integer(
     "views", 3, "Turned and moved views, whose logits are summed; as many times as long.", 1
 )
 flags.DEFINE_bool("ignore_colors", False, "Take scans as if they had no colours.")
+flags.DEFINE_float(
+    "adapt",
+    0.0,
+    "Share, 0 to 1, of each scan's own statistics in those that the network normalises by; 0.5 for "
+    "scans unlike those that it learned from. Takes two and a half times as long.",
+    lower_bound=0,
+    upper_bound=1,
+)
 flags.DEFINE_integer("num_workers", 1, "Processes; 0 for one a core.", lower_bound=0)
 config_flags.define(Engine, leave_out=["num_workers"])
 flags.DEFINE_bool("overwrite", False, "Replace what is in the output folder, all of it.")
@@ -42,7 +50,7 @@ def main() -> None:
     from mtml_tf.semantic import predicting
 
     source = predicting.SemanticSource(
-        FLAGS.run_dir or FLAGS.model, FLAGS.views, FLAGS.ignore_colors
+        FLAGS.run_dir or FLAGS.model, FLAGS.views, FLAGS.ignore_colors, FLAGS.adapt
     )
     print(
         predicting.predict_split(

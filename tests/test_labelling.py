@@ -1,6 +1,7 @@
 """Predict with --semantic: scans without labels get those of a semantic network."""
 
 import dataclasses
+import json
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from mtml_tf.scans.scan import read_scan, write_scan
 from mtml_tf.scans.scan_file import ScanFile
 from mtml_tf.scene import Scene
 from mtml_tf.scoring.benchmark_format import read_predictions
+from mtml_tf.scoring.folders import SCAN_SETTINGS
 from mtml_tf.semantic import labelling
 from mtml_tf.semantic.labelling import SemanticLabels
 from mtml_tf.semantic.predicting import SemanticSource
@@ -51,8 +53,12 @@ def labels_of(place, name="red"):
 
 def test_scans_without_labels_get_them_and_those_with_labels_keep_them(place, tmp_path):
     done = run(
-        *(f"--run_dir={place}/run", f"--semantic={place}/red", "--num_workers=2", "--noextras"),
-        *(f"--scan={place}/bare.ply,{place}/labelled.ply", f"--output_dir={tmp_path}/out"),
+        *(f"--run_dir={place}/run", f"--semantic={place}/red", "--adapt=0.25", "--noextras"),
+        *(
+            "--num_workers=2",
+            f"--scan={place}/bare.ply,{place}/labelled.ply",
+            f"--output_dir={tmp_path}/out",
+        ),
     )
     assert (done.returncode, done.stdout) == (
         0,
@@ -65,6 +71,8 @@ def test_scans_without_labels_get_them_and_those_with_labels_keep_them(place, tm
     is_box = box_scan(0).semantic_ids == BOX
     assert is_box[found.indices].mean() > 0.9
     assert len(found.indices) > 0.6 * is_box.sum()  # near the floor its voxels are less red
+    settings = json.loads((tmp_path / "out" / "bare" / SCAN_SETTINGS).read_text())
+    assert settings["semantic"]["adapt"] == 0.25
 
 
 def test_the_coloured_scan_has_the_labels_that_were_told(place, model, tmp_path):
@@ -106,6 +114,12 @@ def test_a_scan_unlike_those_learned_from_is_told(place, caplog, monkeypatch):
     monkeypatch.setattr(labelling, "share_of_doubt", lambda probabilities: 0.5)
     labels_of(place)(box_scan(0, labelled=False), CLASSES)
     assert "scan scan_0: 50% of the vertices have a class with less than half of" in caplog.text
+    assert "learned from; --adapt=0.5 may help" in caplog.text
+    caplog.clear()
+    adapted = SemanticLabels(SemanticSource(str(place / "red"), adapt=0.5))
+    adapted(box_scan(0, labelled=False), CLASSES)
+    assert "learned from" in caplog.text
+    assert "may help" not in caplog.text
 
 
 def test_the_fingerprint_changes_with_the_weights_and_the_views(place):

@@ -152,6 +152,7 @@ def test_voxels_become_their_vertices():
         (["--data_dir={data}", "--scan=x.ply"], 2, "either --data_dir or --scan"),
         ([], 2, "either --data_dir or --scan"),
         (["--data_dir={data}", "--views=2"], 2, "expected --views together with --scan only"),
+        (["--data_dir={data}", "--adapt=0.5"], 2, "expected --adapt together with --semantic only"),
         (["--data_dir={data}", "--connectivity=5"], 1, "connectivity 6, 18 or 26"),
     ],
 )

@@ -29,9 +29,10 @@ def _data_dir(tmp_path_factory):
 
 @pytest.fixture(name="ids", scope="module")
 def _ids(run_dir, data_dir, tmp_path_factory):
-    """Folder of the ids of split `val`, in this process, of two views."""
+    """Folder of the ids of split `val`, in this process, of two views, adapted a little."""
     folder = tmp_path_factory.mktemp("predicted") / "ids"
-    told = predict_split(SemanticSource(str(run_dir), 2), str(data_dir), "val", str(folder))
+    source = SemanticSource(str(run_dir), 2, adapt=0.25)
+    told = predict_split(source, str(data_dir), "val", str(folder))
     assert told == f"{data_dir}: 2 scenes of split 'val', in {folder}"
     return folder
 
@@ -52,7 +53,7 @@ def reported(folder, split):
 def test_two_processes_write_the_bytes_that_one_writes(run_dir, data_dir, ids, tmp_path):
     done = predict(
         *(f"--run_dir={run_dir}", f"--data_dir={data_dir}", f"--output_dir={tmp_path}/out"),
-        *("--views=2", "--num_workers=2"),
+        *("--views=2", "--adapt=0.25", "--num_workers=2"),
     )
     told = f"{data_dir}: 2 scenes of split 'val', in {tmp_path}/out\n"
     assert (done.returncode, done.stdout) == (0, told), done.stderr
@@ -71,7 +72,7 @@ def test_ids_are_what_prepare_and_evaluate_read(data_dir, ids):
 
 
 def test_probabilities_are_those_of_the_ids(run_dir, data_dir, ids, tmp_path):
-    source = SemanticSource(str(run_dir), 2)
+    source = SemanticSource(str(run_dir), 2, adapt=0.25)
     predict_split(source, str(data_dir), "val", str(tmp_path / "out"), "probabilities")
     for name in VAL:
         expected = semantic_input.read_semantic_input(
@@ -95,6 +96,9 @@ def test_only_what_is_missing_is_made_and_of_the_same_settings(run_dir, data_dir
     sentence = "out: exists already; choose another folder or give --overwrite: expected predic"
     with pytest.raises(ValueError, match=rf"{sentence}.* 'views' to .* found 1 in .* instead of 2"):
         predict_split(SemanticSource(str(run_dir), 2), str(data_dir), "val", str(output))
+    with pytest.raises(ValueError, match=r"'adapt' to .* found 0.0 in .* instead of 0.5"):
+        adapted = SemanticSource(str(run_dir), adapt=0.5)
+        predict_split(adapted, str(data_dir), "val", str(output))
     with pytest.raises(
         ValueError, match=r"'written' to go on with, found \"ids\" in .* instead of \"pro"
     ):

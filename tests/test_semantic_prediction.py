@@ -1,15 +1,21 @@
 """Tests of mtml_tf.semantic.prediction and mtml_tf.semantic.models: views, folds, damaged files."""
 
+import contextlib
 import json
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 from scipy import special
 from semantic_scenes import BOX, CLASSES, NETWORK, box_scan, red_model, write_red_run
 
+from mtml_tf.backend import tf
+from mtml_tf.scene import Scene
 from mtml_tf.semantic import models, prediction
 from mtml_tf.semantic.batches import network_input
+from mtml_tf.semantic.models import SemanticDescription, SemanticModel
+from mtml_tf.semantic.network import build_semantic_network
 from mtml_tf.semantic.points import point_scene
 from mtml_tf.semantic.predicting import SemanticSource, encode_labels, for_scene
 from mtml_tf.semantic.prediction import predict_probabilities, share_of_doubt
@@ -51,6 +57,113 @@ def test_the_logits_of_several_views_are_averaged(model):
     expected = special.softmax(np.mean(logits, axis=0), axis=1)
     found = predict_probabilities([model], POINTS, 3)
     np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+# --- Adapting ----------------------------------------------------------------------------------
+
+
+@pytest.fixture(name="random_model", scope="module")
+def _random_model():
+    """Random weights on all levels, and averages that no scan has."""
+    network = build_semantic_network(NETWORK)
+    rng = np.random.default_rng(0)
+    for average in network.non_trainable_weights:
+        average.assign(rng.uniform(0.5, 1.5, average.shape))
+    return SemanticModel(SemanticDescription(NETWORK, CLASSES), network)
+
+
+def averages_of(model):
+    return [average.numpy() for average in model.network.non_trainable_weights]
+
+
+@contextlib.contextmanager
+def with_averages(model, values):
+    before = averages_of(model)
+    try:
+        for average, value in zip(model.network.non_trainable_weights, values, strict=True):
+            average.assign(value)
+        yield
+    finally:
+        for average, value in zip(model.network.non_trainable_weights, before, strict=True):
+            average.assign(value)
+
+
+def own_averages(model, number):
+    """Returns the statistics of a view where each layer normalises by them."""
+    inputs, _ = network_input([view_for_prediction(POINTS, NETWORK, number)], NETWORK.num_levels)
+    with with_averages(model, averages_of(model)):
+        for _ in range(200):  # 0.9 to the power of 200 is nothing
+            model.network(inputs, training=True)
+        return averages_of(model)
+
+
+@pytest.mark.parametrize("share", [0.25, 1])
+def test_an_adapted_network_normalises_by_a_share_of_each_views_own(random_model, share):
+    models_, before = [random_model, red_model()], averages_of(random_model)
+    logits = []
+    for model in models_:
+        averages = averages_of(model)
+        for number in range(2):
+            own = own_averages(model, number)
+            mixed = [(1 - share) * a + share * b for a, b in zip(averages, own, strict=True)]
+            with with_averages(model, mixed):
+                logits.append(logits_of_view(model, number))
+    found = predict_probabilities(models_, POINTS, 2, share)
+    np.testing.assert_allclose(found, special.softmax(np.mean(logits, axis=0), axis=1), atol=1e-3)
+    assert np.abs(found - predict_probabilities(models_, POINTS, 2)).max() > 0.01
+    for found, expected in zip(averages_of(random_model), before, strict=True):
+        np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize("failing", [True, False], ids=["own statistics", "logits"])
+def test_a_network_that_failed_while_adapted_is_as_before(random_model, failing, monkeypatch):
+    before, compiled = averages_of(random_model), prediction._compiled
+
+    def too_large(inputs):
+        raise tf.errors.ResourceExhaustedError(None, None, "no memory")
+
+    def failing_at(network, training=False):
+        return too_large if training == failing else compiled(network, training)
+
+    monkeypatch.setattr(prediction, "_compiled", failing_at)
+    with pytest.raises(ValueError, match="expected a scan that fits into memory"):
+        predict_probabilities([random_model], POINTS, adapt=0.5)
+    for found, expected in zip(averages_of(random_model), before, strict=True):
+        np.testing.assert_array_equal(found, expected)
+
+
+def test_threads_adapt_one_network_one_after_the_other(random_model):
+    scans = [point_scene(box_scan(seed, length=1 + seed % 3)) for seed in range(8)]
+    expected = [predict_probabilities([random_model], scan, adapt=0.5) for scan in scans]
+    with ThreadPoolExecutor(4) as threads:
+        found = list(
+            threads.map(lambda scan: predict_probabilities([random_model], scan, adapt=0.5), scans)
+        )
+    for a, b in zip(found, expected, strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-5)
+
+
+def test_a_scan_of_one_vertex_is_predicted_by_its_own_statistics(random_model):
+    scan = point_scene(Scene("dot", np.zeros((1, 3)), colors=np.full((1, 3), 90, np.uint8)))
+    found = predict_probabilities([random_model], scan, adapt=1)
+    assert found.shape == (1, 2)
+    np.testing.assert_allclose(found.sum(), 1, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("given", "sentence"),
+    [
+        ({"adapt": 1.5}, r"adapt in 0\.\.1, found 1\.5"),
+        ({"adapt": float("nan")}, r"adapt in 0\.\.1, found nan"),
+        ({"num_views": 0}, "num_views of at least 1, found 0"),
+    ],
+)
+def test_a_way_to_predict_out_of_range_is_told(given, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        SemanticSource("rooms_semantic", **given)
+
+
+# --- Models ------------------------------------------------------------------------------------
 
 
 def test_a_training_scene_is_predicted_by_the_fold_that_never_saw_it_others_by_all(tmp_path):

@@ -48,7 +48,7 @@ class SemanticLabels:
         probabilities, _ = self.source.predict(point_scene(scene))
         doubt = share_of_doubt(probabilities)
         if doubt > MUCH_DOUBT:
-            logging.warning("scan %s: %s", scene.name, told_of_doubt(doubt))
+            logging.warning("scan %s: %s", scene.name, told_of_doubt(doubt, self.source.adapt))
         else:
             logging.info(
                 "scan %s: %.0f %% of the vertices have a class with less than half of the "

@@ -32,8 +32,8 @@ from mtml_tf.semantic import sparse_conv
 from mtml_tf.semantic.config import SemanticNetworkConfig
 from mtml_tf.semantic.tables import CORNERS, OFFSETS, Level
 
-# As the library has them; of the running averages 0.9 is kept.
-_EPSILON, _MOMENTUM = 1e-4, 0.9
+# As the library has them; of the running averages a step of training keeps so much.
+_EPSILON, MOMENTUM = 1e-4, 0.9
 
 
 def build_semantic_network(config: SemanticNetworkConfig) -> keras.Model:
@@ -121,7 +121,7 @@ def _block(
 def _normed(x: tf.Tensor, name: str) -> tf.Tensor:
     """Returns batch normalisation over the sites of all replicas, and ReLU."""
     norm = keras.layers.BatchNormalization(
-        momentum=_MOMENTUM, epsilon=_EPSILON, synchronized=True, name=f"{name}_norm"
+        momentum=MOMENTUM, epsilon=_EPSILON, synchronized=True, name=f"{name}_norm"
     )
     return keras.layers.ReLU(name=f"{name}_relu")(norm(x))
 

@@ -19,6 +19,7 @@ from absl import logging
 
 from mtml_tf import __version__, files, program
 from mtml_tf.classes import ClassSet
+from mtml_tf.config import require
 from mtml_tf.data.records import digest
 from mtml_tf.engines import Engine
 from mtml_tf.inference.claiming import claimed, encode_scene, take_report, write_report
@@ -55,11 +56,20 @@ class SemanticSource:
         path: a run folder, or the name of a model that comes with the package.
         num_views: see `predict_probabilities`.
         ignore_colors: whether scans are taken as if they had none.
+        adapt: see `predict_probabilities`.
+
+    Raises:
+        ValueError: a value out of range.
     """
 
     path: str
     num_views: int = 1
     ignore_colors: bool = False
+    adapt: float = 0.0
+
+    def __post_init__(self) -> None:
+        require(self.num_views >= 1, "num_views of at least 1", self.num_views)
+        require(0 <= self.adapt <= 1, "adapt in 0..1", self.adapt)
 
     def load(self) -> list[models.SemanticModel]:
         """Returns the networks, several where there are folds. Raises ValueError without any."""
@@ -92,6 +102,7 @@ class SemanticSource:
             "model": self.fingerprint,
             "views": self.num_views,
             "ignore_colors": self.ignore_colors,
+            "adapt": self.adapt,
         }
 
     def predict(self, points: PointScene) -> tuple[Array, ClassSet]:
@@ -103,7 +114,8 @@ class SemanticSource:
         if self.ignore_colors:
             points = dataclasses.replace(points, colors=None)
         loaded = for_scene(self.load(), points.name)
-        return predict_probabilities(loaded, points, self.num_views), loaded[0].description.classes
+        probabilities = predict_probabilities(loaded, points, self.num_views, self.adapt)
+        return probabilities, loaded[0].description.classes
 
 
 @functools.lru_cache(maxsize=2)
@@ -188,8 +200,9 @@ def predict_split(
                 failed[name] = reason
                 logging.error("%s %s (%s): %s", name, FAILED, split, reason)
             elif doubt > MUCH_DOUBT:
-                logging.warning("%s (%s): %s", name, split, told_of_doubt(doubt))
-                predicted[name] = encode_scene(PREDICTED, told_of_doubt(doubt))
+                told_doubt = told_of_doubt(doubt, source.adapt)
+                logging.warning("%s (%s): %s", name, split, told_doubt)
+                predicted[name] = encode_scene(PREDICTED, told_doubt)
         write_report(output, split, settings, names, failed, predicted)
     if failed:
         raise ValueError(
@@ -211,11 +224,17 @@ def _is_newer(path: pathlib.Path, source: pathlib.Path) -> bool:
 MUCH_DOUBT = 0.4
 
 
-def told_of_doubt(doubt: float) -> str:
-    """Returns what a user should know of labels of which so large a share is doubtful."""
+def told_of_doubt(doubt: float, adapt: float) -> str:
+    """Returns what a user should know of labels of which so large a share is doubtful.
+
+    Args:
+        doubt: the share.
+        adapt: how they were predicted.
+    """
     return (
         f"{doubt:.0%} of the vertices have a class with less than half of the probability: the "
         "scan looks unlike those that the semantic network learned from"
+        f"{'' if adapt else '; --adapt=0.5 may help'}"
     )
 
 
