@@ -33,7 +33,7 @@ flags.DEFINE_float(
     "adapt",
     0.0,
     "Share, 0 to 1, of each scan's own statistics in those that the network normalises by; 0.5 for "
-    "scans unlike those that it learned from. Takes two and a half times as long.",
+    "scans unlike those that it learned from. Takes up to twice as long.",
     lower_bound=0,
     upper_bound=1,
 )

@@ -22,7 +22,8 @@ Array = np.ndarray
 
 # Below it, a vertex's class is as good as guessed.
 CONFIDENT = 0.5
-# That a site may take for each plane of the finest level; a forward pass took 83 of either network.
+# That a site may take for each plane of the finest level; a forward pass took 83 of either network,
+# a quarter more where it adapts.
 _BYTES = 128
 
 
@@ -41,10 +42,9 @@ def predict_probabilities(
         num_views: how many views each network sees.
         adapt: share, 0 to 1, of the view's own means and variances in those that the network
             normalises by; the rest are the averages of its training. For scans unlike those that
-            it learned from; a view then takes about two and a half times as long. The mixture is
-            that of Schneider et al. ("Improving robustness against common corruptions by
-            covariate shift adaptation", NeurIPS 2020), whose share grows with the number of
-            examples.
+            it learned from; a view then takes up to twice as long. The mixture is that of Schneider
+            et al. ("Improving robustness against common corruptions by covariate shift
+            adaptation", NeurIPS 2020), whose share grows with the number of examples.
 
     Returns:
         float32 [N, number of classes], in the order of the classes; rows add up to 1.
