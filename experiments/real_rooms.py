@@ -207,8 +207,8 @@ def main() -> None:
             )
         labels["with errors"] = disturbed_labels(scenes, FLAGS.label_noise)
     if FLAGS.semantic:
-        labels[f"semantic network{', adapted' if FLAGS.adapt else ''}"] = predicted_labels(
-            scenes, FLAGS.semantic, FLAGS.adapt, model.config.classes
+        labels[f"semantic network{f', adapted by {FLAGS.adapt:g}' if FLAGS.adapt else ''}"] = (
+            predicted_labels(scenes, FLAGS.semantic, FLAGS.adapt, model.config.classes)
         )
     rows = [["labels", "method", "AP", "AP50", "AP25", "AP50, least to most"]]
     for name, class_ids in labels.items():

@@ -1,5 +1,7 @@
 """Tests of experiments.real_rooms, on boxes for which everything is known."""
 
+import subprocess
+import sys
 import types
 
 import numpy as np
@@ -9,6 +11,7 @@ from experiments import real_rooms
 from mtml_tf.classes import STUFF, THING, ClassSet
 from mtml_tf.scans.scan import write_scan
 from mtml_tf.scene import Scene
+from mtml_tf.semantic import labelling
 
 CLASSES = ClassSet(ids=(1, 5), names=("wall", "chair"), kinds=(STUFF, THING))
 CONFIG = types.SimpleNamespace(classes=CLASSES, voxel_size=0.1)
@@ -45,6 +48,26 @@ def test_methods_are_scored_on_vertices_against_the_true_labels():
     tables = real_rooms.score([scan], [wrong], methods, CONFIG, min_vertices=100)
     assert tables["connected_components"].average.ap50 == 0.5
     assert tables["segmentation_as_instance"].average.ap50 == 0.5
+
+
+def test_labels_are_those_of_the_semantic_model_adapted_as_asked(monkeypatch):
+    told = []
+
+    def labels(source):
+        told.append(source)
+        return lambda scene, classes: scene
+
+    monkeypatch.setattr(labelling, "SemanticLabels", labels)
+    (found,) = real_rooms.predicted_labels([box_scan()], "rooms_semantic", 0.25, CLASSES)
+    np.testing.assert_array_equal(found, box_scan().semantic_ids)
+    assert [(source.path, source.adapt) for source in told] == [("rooms_semantic", 0.25)]
+
+
+def test_adapting_without_a_semantic_model_is_refused():
+    command = [sys.executable, "-m", "experiments.real_rooms", "--scans_dir=S", "--adapt=0.5"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "expected --adapt together with --semantic only" in done.stderr
 
 
 def test_small_objects_do_not_count():

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import shutil
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -132,13 +133,22 @@ def test_a_network_that_failed_while_adapted_is_as_before(random_model, failing,
         np.testing.assert_array_equal(found, expected)
 
 
-def test_threads_adapt_one_network_one_after_the_other(random_model):
+def test_threads_adapt_one_network_one_after_the_other(random_model, monkeypatch):
+    passes, compiled = [], prediction._compiled
+
+    def slow(network, training=False):
+        passes.append(training)
+        time.sleep(0.05)  # others would begin
+        return compiled(network, training)
+
     scans = [point_scene(box_scan(seed, length=1 + seed % 3)) for seed in range(8)]
     expected = [predict_probabilities([random_model], scan, adapt=0.5) for scan in scans]
+    monkeypatch.setattr(prediction, "_compiled", slow)
     with ThreadPoolExecutor(4) as threads:
         found = list(
             threads.map(lambda scan: predict_probabilities([random_model], scan, adapt=0.5), scans)
         )
+    assert passes == [True, False] * len(scans)
     for a, b in zip(found, expected, strict=True):
         np.testing.assert_allclose(a, b, atol=1e-5)
 

@@ -44,7 +44,8 @@ def predict_probabilities(
             normalises by; the rest are the averages of its training. For scans unlike those that
             it learned from; a view then takes up to twice as long. The mixture is that of Schneider
             et al. ("Improving robustness against common corruptions by covariate shift
-            adaptation", NeurIPS 2020), whose share grows with the number of examples.
+            adaptation", NeurIPS 2020), whose share grows with the number of examples; here it is
+            given.
 
     Returns:
         float32 [N, number of classes], in the order of the classes; rows add up to 1.
@@ -94,7 +95,7 @@ def _too_large(name: str, num_sites: int, config: SemanticNetworkConfig) -> Valu
     )
 
 
-# Of networks while they are adapted: threads may share one.
+# Of networks while they are adapted: threads may share one, but must all adapt.
 _ADAPTING = threading.Lock()
 
 
